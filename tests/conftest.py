@@ -1,12 +1,29 @@
-"""Shared by all tests: coroutine tests run in an event loop of their own."""
+"""Shared by all tests: each coroutine test has an event loop of its own; each test that asks, a database.
+
+The server is one for the whole run, also with several xdist workers: the controlling process starts it and
+tells the workers where it is. Set HEADSCALE_SAAS_TEST_PG_BIN to a `bin` directory to test on another version.
+"""
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+import structlog
 import uvloop
+
+from headscale_saas.postgres import EmbeddedPostgres
+
+TEMPLATE = "template_headscale"
+numbers = itertools.count(1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -20,3 +37,98 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(test(**arguments))
     return True
+
+
+class TestServer:
+    """A PostgreSQL in a directory of its own, started when first asked for."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        # Not pytest's directory, which only its owner may enter: PostgreSQL does not run as root.
+        self.directory = Path(tempfile.mkdtemp(prefix="headscale-saas-test-"))
+        self.directory.chmod(0o711)
+        binaries = os.environ.get("HEADSCALE_SAAS_TEST_PG_BIN")
+        self.postgres = EmbeddedPostgres(
+            self.directory / "postgres", binaries=Path(binaries) if binaries else None, durable=False
+        )
+        self.postgres.start()
+
+    def stop(self) -> None:
+        self.postgres.stop()
+        shutil.rmtree(self.directory)
+
+
+SERVER = pytest.StashKey[TestServer]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        config.stash[SERVER] = TestServer()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist: what the controlling process tells each worker."""
+    node.workerinput["postgres"] = node.config.stash[SERVER].postgres.dsn("postgres")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if server := config.stash.get(SERVER, None):
+        server.stop()
+
+
+def to_database(dsn: str, name: str) -> str:
+    return dsn.replace("@/postgres?", f"@/{name}?")
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(pytestconfig: pytest.Config) -> str:
+    """A superuser's DSN of the running server's `postgres` database."""
+    worker: dict[str, str] | None = getattr(pytestconfig, "workerinput", None)
+    if worker:
+        return worker["postgres"]
+    if SERVER not in pytestconfig.stash:
+        pytestconfig.stash[SERVER] = TestServer()
+    return pytestconfig.stash[SERVER].postgres.dsn("postgres")
+
+
+@pytest.fixture(scope="session")
+def template(postgres_dsn: str) -> str:
+    """The name of a migrated database that nobody writes to: made by the first worker that needs it."""
+    from headscale_saas.store import migrate  # noqa: PLC0415 - only tests with a database need the store
+
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute("SELECT pg_advisory_lock(1)")
+        ready = admin.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s AND datistemplate", [TEMPLATE]
+        ).fetchone()
+        if not ready:
+            admin.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}")
+            admin.execute(f"CREATE DATABASE {TEMPLATE}")
+            migrate(to_database(postgres_dsn, TEMPLATE))
+            admin.execute(f"ALTER DATABASE {TEMPLATE} IS_TEMPLATE true")
+    return TEMPLATE
+
+
+def fresh_database(postgres_dsn: str, template: str) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{next(numbers)}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield to_database(postgres_dsn, name)
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_dsn(postgres_dsn: str, template: str) -> Iterator[str]:
+    """A migrated database of the test's own; gone after it, with whatever is still connected."""
+    yield from fresh_database(postgres_dsn, template)
+
+
+@pytest.fixture
+def empty_database_dsn(postgres_dsn: str) -> Iterator[str]:
+    """A database of the test's own without any table: for tests of migrations."""
+    yield from fresh_database(postgres_dsn, "template0")
