@@ -39,6 +39,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def in_memory() -> str | None:
+    """Where a fresh database costs 15 ms instead of 180; None where there is little room."""
+    has_room = Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2 << 30
+    return "/dev/shm" if has_room else None
+
+
 class TestServer:
     """A PostgreSQL in a directory of its own, started when first asked for."""
 
@@ -46,7 +52,7 @@ class TestServer:
 
     def __init__(self) -> None:
         # Not pytest's directory, which only its owner may enter: PostgreSQL does not run as root.
-        self.directory = Path(tempfile.mkdtemp(prefix="headscale-saas-test-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="headscale-saas-test-", dir=in_memory()))
         self.directory.chmod(0o711)
         binaries = os.environ.get("HEADSCALE_SAAS_TEST_PG_BIN")
         self.postgres = EmbeddedPostgres(
@@ -115,7 +121,8 @@ def template(postgres_dsn: str) -> str:
 def fresh_database(postgres_dsn: str, template: str) -> Iterator[str]:
     name = f"test_{os.getpid()}_{next(numbers)}"
     with psycopg.connect(postgres_dsn, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        strategy = "STRATEGY file_copy" if admin.info.server_version >= 150000 else ""
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}")
         try:
             yield to_database(postgres_dsn, name)
         finally:
