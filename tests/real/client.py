@@ -18,7 +18,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "head
 LOGIN_URL = re.compile(r"https?://\S+")
 Json = dict[str, Any]
 
-# Switches that keep a client from reaching for the vendor's hosts, and stop it if it dials the vendor's control.
+# They keep a client from reaching for the vendor's hosts, and stop it if it dials the vendor's control.
 DAEMON_ENVIRONMENT = {
     "TS_NO_LOGS_NO_SUPPORT": "true",
     "TS_DISABLE_PORTMAPPER": "true",
