@@ -5,4 +5,5 @@ state      TailnetState: all rows of one tailnet at one version; `replace` makes
 changes    Touched: which rows a version touched (pointers, never payloads)
 rules      decisions as functions: admit a node, choose a name, expiry, tags, limits
 addresses  the two address ranges of a tailnet and the order of allocation
+routes     which node serves which route now
 """
