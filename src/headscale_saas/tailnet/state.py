@@ -7,7 +7,6 @@ states can be compared row by row with `is`.
 from collections.abc import Mapping
 from typing import Self, TypeVar
 
-from headscale_saas.tailcfg.keys import NodeKey
 from headscale_saas.tailnet.model import Node, NodeId, Tailnet, User, UserId, Version
 
 K = TypeVar("K", bound=int)
@@ -17,7 +16,7 @@ V = TypeVar("V")
 class TailnetState:
     """`nodes` and `users` by id, in ascending order of id. Treat as immutable."""
 
-    __slots__ = ("_by_key", "nodes", "policy_text", "tailnet", "users")
+    __slots__ = ("nodes", "policy_text", "tailnet", "users")
 
     def __init__(
         self,
@@ -30,7 +29,6 @@ class TailnetState:
         self.nodes = nodes
         self.users = users
         self.policy_text = policy_text
-        self._by_key: dict[NodeKey, NodeId] | None = None
 
     @property
     def version(self) -> Version:
@@ -44,16 +42,7 @@ class TailnetState:
         policy_text: str | None,
     ) -> Self:
         """The state with these rows put in; None stands for a deleted row."""
-        return type(self)(
-            tailnet, _with_rows(self.nodes, nodes), _with_rows(self.users, users), policy_text
-        )
-
-    def node_by_key(self, key: NodeKey) -> Node | None:
-        """The node that holds this node key now."""
-        if self._by_key is None:
-            self._by_key = {node.node_key: node.id for node in self.nodes.values()}
-        node_id = self._by_key.get(key)
-        return None if node_id is None else self.nodes[node_id]
+        return type(self)(tailnet, _with_rows(self.nodes, nodes), _with_rows(self.users, users), policy_text)
 
 
 def _with_rows(rows: Mapping[K, V], changes: Mapping[K, V | None]) -> Mapping[K, V]:

@@ -1,0 +1,152 @@
+"""Tells the database who is connected to this process, in batches, and learns what was taken over.
+
+A stream is served at once; its admission follows a moment later and yields the fencing token. The
+newest token of a node wins, wherever its stream is. Ends are reported with their token, so that a
+late end cannot hide a newer stream.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from headscale_saas.errors import Error
+from headscale_saas.observe import get_logger
+from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
+
+BATCH_SECONDS = 0.01
+RETRY_SECONDS = 1.0
+
+log = get_logger(__name__)
+
+
+class Stream(msgspec.Struct, eq=False):
+    """One map stream as presence sees it. `token` is 0 until the database admitted it."""
+
+    tailnet: TailnetId
+    node: NodeId
+    end: Callable[[], None]
+    token: int = 0
+    ended: bool = False
+
+
+class Admission(Protocol):
+    """What the database says of a new stream: its token, and the process whose live stream it replaces."""
+
+    @property
+    def token(self) -> int: ...
+    @property
+    def previous(self) -> ProcessNumber | None: ...
+
+
+Admit = Callable[[TailnetId, Sequence[NodeId]], Awaitable[Mapping[NodeId, Admission]]]
+End = Callable[[TailnetId, Mapping[NodeId, int]], Awaitable[None]]
+
+
+class Presence:
+    """`admit` and `end` are actions given by the composition root; both take one tailnet's batch.
+
+    `took_over` is called for a tailnet of which other processes have to end older streams.
+    """
+
+    def __init__(self, admit: Admit, end: End, took_over: Callable[[TailnetId], None]) -> None:
+        self._admit = admit
+        self._end = end
+        self._took_over = took_over
+        self._streams: dict[tuple[TailnetId, NodeId], Stream] = {}
+        self._started: dict[TailnetId, dict[NodeId, Stream]] = defaultdict(dict)
+        self._ended: dict[TailnetId, dict[NodeId, int]] = defaultdict(dict)
+        self._work = asyncio.Event()
+        self._busy: dict[TailnetId, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def started(self, tailnet: TailnetId, node: NodeId, end: Callable[[], None]) -> Stream:
+        """A stream begins; `end` closes it should a newer one be admitted elsewhere."""
+        stream = Stream(tailnet, node, end)
+        self._streams[tailnet, node] = stream
+        self._started[tailnet][node] = stream
+        self._work.set()
+        return stream
+
+    def stopped(self, stream: Stream) -> None:
+        """A stream is over. One that was never admitted is reported as soon as it has its token."""
+        stream.ended = True
+        if self._streams.get((stream.tailnet, stream.node)) is stream:
+            del self._streams[stream.tailnet, stream.node]
+        if stream.token:
+            self._report_end(stream)
+
+    def superseded(self, tailnet: TailnetId, tokens: Mapping[NodeId, int]) -> None:
+        """Ends the streams here that are older than the newest of the same node elsewhere."""
+        for node, token in tokens.items():
+            stream = self._streams.get((tailnet, node))
+            if stream is not None and 0 < stream.token < token:
+                stream.end()
+
+    def nodes_of(self, tailnet: TailnetId) -> list[NodeId]:
+        return [node for where, node in self._streams if where == tailnet]
+
+    async def run(self) -> None:
+        """Reports batches, one task at a time for each tailnet, so that none waits for another."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await asyncio.sleep(BATCH_SECONDS)
+            for tailnet in {*self._started, *self._ended} - self._busy.keys():
+                task = asyncio.get_running_loop().create_task(self._report(tailnet))
+                self._busy[tailnet] = task
+
+    async def flush(self) -> None:
+        """Reports what is outstanding, for an orderly end."""
+        while pending := {*self._started, *self._ended}:
+            busy = [task for tailnet in pending if (task := self._busy.get(tailnet))]
+            if busy:
+                await asyncio.wait(busy)
+            for tailnet in pending - self._busy.keys():
+                await self._report(tailnet)
+
+    async def _report(self, tailnet: TailnetId) -> None:
+        started = self._started.pop(tailnet, {})
+        ended = self._ended.pop(tailnet, {})
+        try:
+            if ended:
+                await self._end(tailnet, ended)
+            if started:
+                self._admitted(tailnet, started, await self._admit(tailnet, list(started)))
+        except (Error, OSError) as error:
+            log.warning("presence_not_reported", tailnet=tailnet, error=str(error))
+            self._put_back(tailnet, started, ended)
+            await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._busy.pop(tailnet, None)
+            if tailnet in self._started or tailnet in self._ended:
+                self._work.set()
+
+    def _admitted(
+        self, tailnet: TailnetId, started: Mapping[NodeId, Stream], admitted: Mapping[NodeId, Admission]
+    ) -> None:
+        for node, stream in started.items():
+            admission = admitted.get(node)
+            if admission is None:
+                stream.end()  # the node is gone, or was quicker elsewhere
+                continue
+            stream.token = admission.token
+            if stream.ended:
+                self._report_end(stream)
+        if any(admission.previous is not None for admission in admitted.values()):
+            self._took_over(tailnet)
+
+    def _report_end(self, stream: Stream) -> None:
+        ended = self._ended[stream.tailnet]
+        ended[stream.node] = max(ended.get(stream.node, 0), stream.token)
+        self._work.set()
+
+    def _put_back(
+        self, tailnet: TailnetId, started: Mapping[NodeId, Stream], ended: Mapping[NodeId, int]
+    ) -> None:
+        self._started[tailnet] = {**started, **self._started.get(tailnet, {})}
+        self._ended[tailnet] = {**ended, **self._ended.get(tailnet, {})}

@@ -1,0 +1,111 @@
+"""One /metrics for all workers: each hands over its text when asked, with its own `process` label.
+
+The channel between supervisor and worker is a pair of sockets. The supervisor writes a line, the worker
+answers with a length and that many bytes. The worker's first message says that it is ready; the end of
+the channel tells either side that the other is gone.
+"""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from headscale_saas.errors import Unavailable
+
+ASK = b"metrics\n"
+READY = b"ready\n"
+ANSWER_SECONDS = 2.0
+LENGTH = struct.Struct("!I")
+
+
+class WorkerMetrics:
+    """The supervisor's end of one worker's channel."""
+
+    def __init__(self) -> None:
+        self._channel: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._ready = False
+
+    def connect(self, channel: socket.socket) -> None:
+        with self._lock:
+            channel.settimeout(ANSWER_SECONDS)
+            self._channel, self._ready = channel, False
+
+    def disconnect(self) -> None:
+        with self._lock:
+            if self._channel is not None:
+                self._channel.close()
+            self._channel, self._ready = None, False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the worker has said that it serves. Does not wait."""
+        with self._lock:
+            if self._channel is not None and not self._ready:
+                with suppress(BlockingIOError):
+                    self._ready = self._channel.recv(len(READY), socket.MSG_DONTWAIT) == READY
+            return self._ready
+
+    def text(self) -> str:
+        """The worker's metrics; "" if it does not answer in time."""
+        if not self.is_ready:
+            return ""
+        with self._lock, suppress(OSError):
+            if self._channel is not None:
+                self._channel.sendall(ASK)
+                (length,) = LENGTH.unpack(_receive(self._channel, LENGTH.size))
+                return _receive(self._channel, length).decode()
+        return ""
+
+
+def _receive(channel: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = channel.recv(count - len(parts))
+        if not part:
+            raise OSError("the worker is gone")
+        parts += part
+    return bytes(parts)
+
+
+class _Workers(Collector):
+    """Families of the same name from several workers become one, as the text format wants."""
+
+    def __init__(self, workers: Sequence[WorkerMetrics]) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for worker in self._workers:
+            for family in text_string_to_metric_families(worker.text()):
+                known = families.setdefault(family.name, family)
+                if known is not family:
+                    known.samples.extend(family.samples)
+        return families.values()
+
+
+@contextmanager
+def start_endpoint(address: str, workers: Sequence[WorkerMetrics]) -> Iterator[None]:
+    """Serves /metrics on host:port; an empty address turns it off."""
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    registry = CollectorRegistry()
+    registry.register(_Workers(workers))
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {address} for metrics: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,66 @@
+"""Says every two seconds that this process lives, from a thread and a connection of its own.
+
+So a busy event loop is not mistaken for death. A process that others declared dead learns it here too
+(besides at every write) and must not go on: its sessions were given up.
+"""
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+
+from headscale_saas.observe import get_logger
+from headscale_saas.tailnet.model import ProcessNumber
+
+BEAT_SECONDS = 2.0
+CONNECT_SECONDS = 5
+
+BEAT = """
+update processes set heartbeat_at = now() where number = %s and dead_at is null returning number
+"""
+
+log = get_logger(__name__)
+
+
+class Heartbeat:
+    """`on_dead` is called once, in the thread, when the database says that this process is dead."""
+
+    def __init__(self, dsn: str, process: ProcessNumber, on_dead: Callable[[], None]) -> None:
+        self._dsn = dsn
+        self._process = process
+        self._on_dead = on_dead
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(BEAT_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._beat_until_failure()
+            except psycopg.Error as error:
+                log.warning("heartbeat_failed", error=str(error).strip())
+                self._stop.wait(BEAT_SECONDS / 2)
+
+    def _beat_until_failure(self) -> None:
+        # Transactions are explicit and nothing is prepared, so a pooler may be in between.
+        with psycopg.connect(
+            self._dsn, autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
+        ) as connection:
+            while not self._stop.is_set():
+                if not self._beat(connection):
+                    self._stop.set()
+                    self._on_dead()
+                    return
+                self._stop.wait(BEAT_SECONDS)
+
+    def _beat(self, connection: psycopg.Connection[tuple[int]]) -> bool:
+        with connection.transaction():
+            connection.execute("set local role hs_directory")
+            connection.execute("set local statement_timeout = '2s'")
+            return connection.execute(BEAT, (self._process,)).fetchone() is not None

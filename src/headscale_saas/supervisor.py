@@ -1,0 +1,189 @@
+"""`serve`: owns the database of the house, the listening sockets, /metrics and the workers.
+
+The supervisor does no work of its own, so there is nothing in it to go wrong: a worker that ends is
+started again, SIGTERM and SIGINT end all in order, SIGHUP is passed on. Each worker has a listening
+socket of its own on the same address (SO_REUSEPORT) that outlives it, so a restart refuses nobody.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import msgspec
+
+from headscale_saas import founding
+from headscale_saas.config import Config
+from headscale_saas.errors import Unavailable
+from headscale_saas.metrics import WorkerMetrics, start_endpoint
+from headscale_saas.observe import get_logger
+from headscale_saas.postgres import EmbeddedPostgres
+from headscale_saas.worker import Order
+
+WATCH_SECONDS = 0.1
+FIRST_RESTART_SECONDS = 0.2
+LAST_RESTART_SECONDS = 5.0
+STEADY_SECONDS = 30.0
+DRAIN_SECONDS = 3.0
+KILL_AFTER_SECONDS = 15.0
+LISTEN_BACKLOG = 4096
+
+log = get_logger(__name__)
+
+
+def run(config: Config, *, workers: int | None = None, join_line: bool = False) -> None:
+    """Serves until SIGTERM or SIGINT. Raises errors.Error for a setup that cannot work."""
+    stop = threading.Event()
+    reload = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    with ExitStack() as stack:
+        dsn = stack.enter_context(_database(config))
+        founded = founding.found(config, dsn)
+        crew = [
+            Worker(index, sock, config, dsn)
+            for index, sock in enumerate(_sockets(config, workers or config.workers, stack))
+        ]
+        stack.enter_context(_working(crew))
+        stack.enter_context(start_endpoint(config.metrics_listen_addr, [w.metrics for w in crew]))
+        _when_ready(crew, stop, lambda: founding.announce(config, founded, join_line=join_line))
+        _watch(crew, stop, reload)
+
+
+@contextmanager
+def _database(config: Config) -> Iterator[str]:
+    """The DSN to work on; without one in the configuration, an embedded server in the state directory."""
+    if (url := config.database_url()) is not None:
+        yield url
+        return
+    server = EmbeddedPostgres(config.state_dir / "postgres")
+    server.start()
+    try:
+        yield server.create_database("headscale")
+    finally:
+        server.stop()
+
+
+def _sockets(config: Config, count: int, stack: ExitStack) -> list[socket.socket]:
+    host, port = config.listen_address()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sockets = []
+    for _ in range(count):
+        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {config.listen_addr}: {error.strerror}") from None
+        sock.listen(LISTEN_BACKLOG)
+        sockets.append(sock)
+    return sockets
+
+
+@contextmanager
+def _working(crew: list["Worker"]) -> Iterator[None]:
+    for worker in crew:
+        worker.start()
+    try:
+        yield
+    finally:
+        for worker in crew:
+            worker.end()
+        deadline = time.monotonic() + KILL_AFTER_SECONDS
+        for worker in crew:
+            worker.wait(deadline)
+
+
+def _when_ready(crew: list["Worker"], stop: threading.Event, announce: Callable[[], None]) -> None:
+    while not stop.is_set() and not all(worker.metrics.is_ready for worker in crew):
+        for worker in crew:
+            worker.look()
+        stop.wait(WATCH_SECONDS)
+    if not stop.is_set():
+        announce()
+
+
+def _watch(crew: list["Worker"], stop: threading.Event, reload: threading.Event) -> None:
+    while not stop.wait(WATCH_SECONDS):
+        for worker in crew:
+            worker.look()
+            if reload.is_set():
+                worker.signal(signal.SIGHUP)
+        reload.clear()
+
+
+class Worker:
+    """One worker process: started, watched, started again."""
+
+    def __init__(self, index: int, sock: socket.socket, config: Config, dsn: str) -> None:
+        self._index = index
+        self._socket = sock
+        self._config = config
+        self._dsn = dsn
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._restart_at = 0.0
+        self._pause = FIRST_RESTART_SECONDS
+        self.metrics = WorkerMetrics()
+
+    def start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            order = Order(
+                index=self._index,
+                dsn=self._dsn,
+                listen_fd=self._socket.fileno(),
+                channel_fd=theirs.fileno(),
+                config=self._config.dump(),
+                drain_seconds=DRAIN_SECONDS,
+            )
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "headscale_saas.worker"],
+                stdin=subprocess.PIPE,
+                pass_fds=(order.listen_fd, order.channel_fd),
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        assert self._process.stdin is not None
+        with self._process.stdin as stdin:
+            stdin.write(msgspec.json.encode(order))
+        self._started_at = time.monotonic()
+        self.metrics.connect(ours)
+
+    def look(self) -> None:
+        """Notices that the worker ended, and starts it again after a pause that grows while it fails."""
+        now = time.monotonic()
+        process = self._process
+        if process is None:
+            if now >= self._restart_at:
+                self.start()
+        elif process.poll() is not None:
+            steady = now - self._started_at > STEADY_SECONDS
+            self._pause = FIRST_RESTART_SECONDS if steady else min(2 * self._pause, LAST_RESTART_SECONDS)
+            log.warning("worker_ended", worker=self._index, status=process.returncode, again_in=self._pause)
+            self.metrics.disconnect()
+            self._process, self._restart_at = None, now + self._pause
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def end(self) -> None:
+        self.signal(signal.SIGTERM)
+
+    def wait(self, deadline: float) -> None:
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("worker_killed", worker=self._index)
+            self._process.kill()
+            self._process.wait()
+        self.metrics.disconnect()
