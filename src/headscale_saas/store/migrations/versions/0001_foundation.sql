@@ -30,7 +30,7 @@ create table tailnets (
   version     bigint not null default 0,
   created_at  timestamptz not null default now(),
   unique (id, cluster_id)
-);
+) with (fillfactor = 50);
 
 -- Reserved here first, written in the tailnet's tables after: so that the directory can live elsewhere one day.
 create table auth_key_prefixes (
@@ -262,3 +262,81 @@ create table audit (
   detail     text not null default '{}',
   primary key (tailnet_id, id)
 );
+
+-- ── Which schema this is ────────────────────────────────────────────────────────────────────────────────────
+
+-- One row. Programs that know `compat_version` or a later schema may run on this one (see migrate.py).
+create table schema_version (
+  is_only        boolean primary key default true check (is_only),
+  version        integer not null,
+  compat_version integer not null
+);
+insert into schema_version (version, compat_version) values (1, 1);
+
+-- ── Walls ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- `hs_app` sees the tailnet of its transaction, `hs_feed` those in its list, `hs_directory` all rows but few
+-- columns. Each role's policy is written by a loop over the catalogue, so that no table can be forgotten.
+-- The list is read in a sub-select: once for a query, not once for a row.
+
+create function tailnet_tables() returns setof text stable language sql as $$
+  select c.relname::text from pg_class c
+  where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r'
+    and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tailnet_id')
+    and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'cluster_id')
+$$;
+
+create procedure wall(t text, tailnet text) language plpgsql as $$
+begin
+  execute format('alter table %I enable row level security', t);
+  execute format('alter table %I force row level security', t);
+  execute format($p$create policy app on %I to hs_app
+    using (%I = nullif(current_setting('app.tailnet', true), '')::bigint)$p$, t, tailnet);
+  execute format($p$create policy feed on %I for select to hs_feed
+    using (%I = any ((select nullif(current_setting('app.tailnets', true), '')::bigint[])::bigint[]))$p$, t, tailnet);
+  execute format('create policy directory on %I to hs_directory using (true)', t);
+end $$;
+
+do $$
+declare
+  t text;
+  columns text;
+begin
+  call wall('tailnets', 'id');
+  foreach t in array array['auth_key_prefixes', 'api_key_prefixes', 'node_keys', 'machine_keys'] loop
+    call wall(t, 'tailnet_id');
+    execute format('grant select, insert, delete on %I to hs_app', t);
+    execute format('grant select on %I to hs_directory', t);
+  end loop;
+  for t in select tailnet_tables() loop
+    call wall(t, 'tailnet_id');
+    execute format('grant select, insert on %I to hs_app', t);
+    continue when t in ('changes', 'audit');
+    -- Equal to the tailnet's placement, and only a move changes it. Append-only rows keep what they were written with.
+    execute format('alter table %I add constraint %I foreign key (tailnet_id, cluster_id)
+      references tailnets (id, cluster_id) on delete cascade deferrable', t, t || '_placement');
+    select string_agg(quote_ident(attname), ', ') into columns from pg_attribute
+      where attrelid = t::regclass and attnum > 0 and attname not in ('tailnet_id', 'cluster_id');
+    execute format('grant delete, update (%s) on %I to hs_app', columns, t);
+    execute format('grant select (tailnet_id, cluster_id), update (cluster_id) on %I to hs_directory', t);
+  end loop;
+end $$;
+
+-- hs_app
+grant select, update (version) on tailnets to hs_app;
+grant select (number, dead_at) on processes to hs_app;
+grant usage on sequence session_tokens to hs_app;
+
+-- hs_feed: what a tailnet's state is made of
+grant select on tailnets, tailnet_settings, users, nodes, changes to hs_feed;
+
+-- hs_directory: what all tailnets share, and the columns that say where work is due
+grant select, insert, update, delete on clusters, processes, pending_logins, noise_keys, leases to hs_directory;
+grant select, insert, delete, update (name, cluster_id, version) on tailnets to hs_directory;
+grant insert on tailnet_settings to hs_directory;
+grant select, insert, delete on changes to hs_directory;
+grant select, delete, update (ended_at) on sessions to hs_directory;
+grant select (id, expires_at, expired, ephemeral, online, last_seen) on nodes to hs_directory;
+grant select (address, freed_at) on freed_addresses to hs_directory;
+
+grant select on schema_version to hs_app, hs_feed, hs_directory;

@@ -1,0 +1,121 @@
+"""What the database refuses, in our words: one table from constraint name to domain error.
+
+The driver's own texts quote the row that was in the way, which may be another tailnet's or a secret; they
+never leave this module. What is not in the tables is a fault of ours and stays as it is.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+from headscale_saas.errors import Conflict, Error, Invalid, Unavailable
+
+
+class DatabaseGone(Unavailable):
+    """The server went away, or is not the primary any more: so for every connection to it."""
+
+    code = "database_gone"
+
+
+class Fenced(Unavailable):
+    """This process was declared dead and may not write; only a restart, with a new number, helps."""
+
+    code = "fenced"
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection broke during COMMIT. Look for what was written before trying again."""
+
+    code = "outcome_unknown"
+
+
+def _conflict(message: str, code: str) -> Callable[[], Error]:
+    return lambda: Conflict(message, code=code)
+
+
+def _invalid(message: str, field: str) -> Callable[[], Error]:
+    return lambda: Invalid(message, field=field)
+
+
+_USER_IN_USE = _conflict("the user still owns something here, or is gone", "user_in_use")
+_ADDRESS_TAKEN = _conflict("the address is taken", "address_taken")
+_KEY_TAKEN = _conflict("the key is in use", "key_in_use")
+
+BY_CONSTRAINT: dict[str, Callable[[], Error]] = {
+    "node_keys_pkey": _KEY_TAKEN,
+    "auth_key_prefixes_pkey": _KEY_TAKEN,
+    "api_key_prefixes_pkey": _KEY_TAKEN,
+    "pending_logins_pkey": _KEY_TAKEN,
+    "nodes_node_key": _KEY_TAKEN,
+    "auth_keys_prefix": _KEY_TAKEN,
+    "api_keys_prefix": _KEY_TAKEN,
+    "nodes_stable_id": _conflict("the stable id is taken", "stable_id_taken"),
+    "nodes_name": _conflict("a node of this name exists", "name_taken"),
+    "nodes_machine": _conflict("this machine is already a node of this owner", "machine_taken"),
+    "nodes_ipv4": _ADDRESS_TAKEN,
+    "nodes_ipv6": _ADDRESS_TAKEN,
+    "nodes_user": _USER_IN_USE,
+    "auth_keys_user": _USER_IN_USE,
+    "nodes_auth_key": _conflict("nodes that joined with this key are still here", "auth_key_in_use"),
+    "nodes_owner": _invalid("a node has either an owner or tags", "tags"),
+    "auth_keys_owner": _invalid("a key needs an owner or tags", "tags"),
+    "users_name": _conflict("a user of this name exists", "user_taken"),
+    "users_provider": _conflict("this identity is already a user", "user_taken"),
+    "tailnets_name_key": _conflict("a tailnet of this name exists", "tailnet_taken"),
+    "tailnets_name_check": _invalid("lower-case letters, digits and hyphens, at most 63", "name"),
+    "tailnets_cluster_id_fkey": _conflict("there is no such cluster, or it is in use", "cluster_in_use"),
+    "processes_cluster_id_fkey": _conflict("there is no such cluster, or it is in use", "cluster_in_use"),
+    "clusters_pkey": _conflict("a cluster of this number exists", "cluster_taken"),
+    "clusters_name_key": _conflict("a cluster of this name exists", "cluster_taken"),
+}
+
+GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that became a standby
+    asyncpg.TargetServerAttributeNotMatched,  # it was one already when we came
+    OSError,  # TimeoutError is one: an answer that did not come at all
+)
+BUSY = (
+    asyncpg.OperatorInterventionError,  # of which the statement timeout is left
+    asyncpg.InsufficientResourcesError,  # 53…: too many connections, disk or memory full
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+RETRY = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,  # a migration went by; the driver has dropped its plans
+)
+VIOLATION = asyncpg.IntegrityConstraintViolationError
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Everything the driver raises."""
+
+
+def translated(problem: BaseException) -> BaseException:
+    """The domain error for what the driver raised, or `problem` itself if no caller should have to see it."""
+    if isinstance(problem, RETRY):
+        return problem
+    if isinstance(problem, GONE) or _is_closed(problem):
+        return DatabaseGone("the database does not answer")
+    if isinstance(problem, BUSY):
+        return Unavailable("the database is too busy", code="database_busy")
+    refusal: BaseException = _refusal(problem) if isinstance(problem, VIOLATION) else problem
+    return refusal
+
+
+def _is_closed(problem: BaseException) -> bool:
+    """The driver has one class for our mistakes and for connections that were closed under us."""
+    return isinstance(problem, asyncpg.InterfaceError) and "closed" in str(problem)
+
+
+def _refusal(problem: Any) -> Error:
+    known = BY_CONSTRAINT.get(problem.constraint_name or "")
+    if known:
+        return known()
+    if isinstance(problem, asyncpg.CheckViolationError | asyncpg.NotNullViolationError):
+        return Invalid("a value is not allowed here")
+    return Conflict("another row is in the way")

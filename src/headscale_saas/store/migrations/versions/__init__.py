@@ -1,0 +1,1 @@
+"""One step per file, numbered; the SQL is beside it."""
