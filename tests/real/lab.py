@@ -52,10 +52,7 @@ class Lab:
     """
 
     def __init__(self, clients: int, own_names: Sequence[str] = ()) -> None:
-        remove_leftovers()
-        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self.directory.chmod(0o755)
-        self._lock = lock(self.directory)
+        self.directory, self._lock = claim_directory()
         self._own_names = (*own_names, "lab", "localhost", "in-addr.arpa", "ip6.arpa")
         self._hosts: list[Host] = []
         try:
@@ -146,22 +143,27 @@ def in_any(address: str, prefixes: Sequence[str]) -> bool:
     return any(ip_address(address) in ip_network(prefix) for prefix in prefixes)
 
 
-def lock(directory: Path) -> IO[str]:
-    """Marks a lab's directory as in use; raises BlockingIOError if somebody else uses it."""
-    file = (directory / "lock").open("w")
+def lock(file: Path, wait: bool = False) -> IO[str]:
+    """Holds a lock file until it is closed; raises BlockingIOError if another has it and we do not wait."""
+    opened = file.open("w")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
+        opened.close()
         raise
-    return file
+    return opened
 
 
-def remove_leftovers() -> None:
-    """Removes the directories of labs whose maker is gone; its namespaces went with it."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            with lock(directory):
-                shutil.rmtree(directory, ignore_errors=True)
-        except OSError:
-            continue
+def claim_directory() -> tuple[Path, IO[str]]:
+    """A new directory, and its lock. Removes those of labs whose maker is gone, with its namespaces."""
+    temporary = Path(tempfile.gettempdir())
+    with lock(temporary / f"{PREFIX}lock", wait=True):  # a new directory has no lock for a moment
+        for old in temporary.glob(f"{PREFIX}*/"):
+            try:
+                with lock(old / "lock"):
+                    shutil.rmtree(old, ignore_errors=True)
+            except OSError:
+                continue
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+        directory.chmod(0o755)
+        return directory, lock(directory / "lock")

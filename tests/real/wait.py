@@ -34,3 +34,8 @@ def together(action: Callable[[T], U], items: Iterable[T], at_once: int = 12) ->
     with ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(action, item) for item in items]
     return [future.result() for future in futures]
+
+
+def until_each(what: str, items: Iterable[T], condition: Callable[[T], object], seconds: float = 30) -> None:
+    """Waits until the condition holds of every item, all at once."""
+    together(lambda item: until(f"{item}: {what}", lambda: condition(item), seconds), items)
