@@ -87,12 +87,15 @@ def test_an_address_leads_into_ones_own_tailnet(both: Pair) -> None:
     everyone = [(tailnet, client) for tailnet in both for client in tailnet.clients]
     servers = [c.host.start("answer", sys.executable, "-c", ANSWER, t.name) for t, c in everyone]
 
-    def answer(asker: Client, target: Client) -> str:
-        return asker.host.run(sys.executable, "-c", ASK, target.ipv4, check=False).stdout.strip()
+    tailnets = {client: tailnet.name for tailnet, client in everyone}
 
-    for tailnet in both:
-        asks = pairs(tailnet.clients)
-        until_each(f"is {tailnet.name}'s", asks, lambda ask: answer(*ask) == tailnet.name, 20)  # noqa: B023
+    def leads_home(pair: tuple[Client, Client]) -> bool:
+        asker, target = pair
+        answer = asker.host.run(sys.executable, "-c", ASK, target.ipv4, check=False).stdout.strip()
+        return answer == tailnets[asker]
+
+    asks = [pair for tailnet in both for pair in pairs(tailnet.clients)]
+    until_each("is of one's own tailnet", asks, leads_home, 20)
     for server in servers:
         server.stop()
 
