@@ -1,0 +1,303 @@
+"""HTTP/1.1, which every client speaks first: ambiguity is refused, upgrades leave, the rest is the app's."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Literal, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from headscale_saas.errors import Invalid
+from headscale_saas.transport.addresses import Proxies, source
+from headscale_saas.transport.connection import Counts
+from headscale_saas.transport.gate import Gate, Ticket
+from headscale_saas.transport.limits import Limits
+from headscale_saas.transport.sweep import NEVER, Sweep
+from headscale_saas.transport.upgrades import Acceptor, Upgrade
+
+_REASONS = {
+    400: "Bad Request",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    431: "Request Header Fields Too Large",
+}
+_SINGLE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"content-encoding")
+
+
+@dataclass(slots=True)
+class Context:
+    """What all connections of the edge share. `only_upgrades`: paths that mean nothing without an upgrade."""
+
+    config: Config
+    state: ServerState
+    limits: Limits
+    proxies: Proxies
+    gate: Gate
+    sweep: Sweep
+    acceptors: dict[str, Acceptor]
+    only_upgrades: frozenset[str]
+    counts: Counts
+    loop: asyncio.AbstractEventLoop
+    dated: int = 0
+
+    def refresh_date(self) -> None:
+        """The `Date` header of ordinary answers, once a second."""
+        now = int(time.time())
+        if now != self.dated:
+            self.dated = now
+            self.state.default_headers = [(b"date", formatdate(now, usegmt=True).encode())]
+
+
+class _Refusal(Exception):  # noqa: N818 (it is an answer, not a failure)
+    """Leaves the parser's callback; `status` is what the client is told."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """One connection, until it ends or leaves HTTP. Deadlines come from the sweep."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.config, context.state, {}, context.loop)
+        self.access_log = False
+        self.check_at = NEVER
+        self._context = context
+        self._ticket = Ticket(None, "")
+        self._acceptor: asyncio.Protocol | None = None
+        self._refusal: _Refusal | None = None
+        self._in_head = True
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._over = False
+
+    # What the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._context.counts.connections += 1
+        self._context.sweep.add(self)
+        address = self.client[0] if self.client else ""
+        if self._context.proxies.trusts(address):
+            self._start()
+            return
+        self._ticket = Ticket(self._context.gate, source(address))
+        if self._context.gate.enter(source(address), self._admitted):
+            self._start()
+        else:
+            self._ticket = Ticket(None, "")
+            self.transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._unset_keepalive_if_required()
+        if self._in_head:
+            self._expect(self._context.limits.header_seconds)
+            self._head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._leave_http(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            refusal = self._refusal
+            self._refuse(refusal.status if refusal else 400, str(refusal or "malformed request"))
+        else:
+            if self._in_head and self._head_bytes > self._context.limits.header_bytes:
+                self._refuse(431, "header block too long")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._context.sweep.discard(self)
+        self._ticket.leave()
+        self._over = True
+        super().connection_lost(exc)
+
+    def check(self, now: float) -> None:
+        """The header or the body took too long, or a refused client does not hang up."""
+        self.check_at = NEVER
+        self.transport.abort() if self._over else self.transport.close()
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._body_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > self._context.limits.header_count:
+            self._fail(431, "too many header fields")
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        self._check_head()
+        self._context.refresh_date()
+        peer = self._believe_proxy()
+        path, _, query = self.url.partition(b"?")
+        acceptor = self._context.acceptors.get(path.decode("latin-1"))
+        if acceptor is not None and self.parser.should_upgrade():
+            self._accept(acceptor, peer, path.decode("latin-1"), query.decode("latin-1"))
+        elif path.decode("latin-1") in self._context.only_upgrades:
+            self._fail(400, "missing Upgrade")
+        else:
+            self._ticket.leave()
+            super().on_headers_complete()
+            self._expect(self._context.limits.body_seconds)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._context.limits.body_bytes:
+            self._fail(413, "body too long")
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.check_at = NEVER
+        self._in_head = True
+        if self._acceptor is None:
+            super().on_message_complete()
+
+    # Behind the gate
+
+    def _start(self) -> None:
+        self._expect(self._context.limits.header_seconds)
+
+    def _admitted(self) -> bool:
+        if self.transport.is_closing():
+            return False
+        self._ticket = Ticket(self._context.gate, source(self.client[0] if self.client else ""))
+        self._start()
+        self.transport.resume_reading()
+        return True
+
+    def _expect(self, seconds: float) -> None:
+        """One stage, one deadline: a trickle does not move it."""
+        if self.check_at == NEVER:
+            self.check_at = self.loop.time() + seconds
+
+    # Judging a header block
+
+    def _check_head(self) -> None:
+        """Refuses what two parsers in a row could read in two ways (RFC 9112, 3.2 and 6.3)."""
+        self.check_at = NEVER
+        names = [name for name, _ in self.headers]
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self._context.limits.header_bytes:
+            self._fail(431, "header block too long")
+        if any(names.count(name) > 1 for name in _SINGLE):
+            self._fail(400, "a header field that may come once comes twice")
+        if not self.url.startswith(b"/"):
+            self._fail(400, "only origin-form request targets")
+        fields = dict(self.headers)
+        if b"host" not in fields and self.parser.get_http_version() == "1.1":
+            self._fail(400, "missing Host")
+        self._check_body_fields(fields)
+        if len(self.pipeline) >= self._context.limits.pipelined_requests:
+            self._fail(400, "too many pipelined requests")
+
+    def _check_body_fields(self, fields: dict[bytes, bytes]) -> None:
+        length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
+        if length is not None and coding is not None:
+            self._fail(400, "both Content-Length and Transfer-Encoding")
+        if coding is not None and coding.lower() != b"chunked":
+            self._fail(400, "unknown Transfer-Encoding")
+        if coding is not None and self.parser.get_http_version() != "1.1":
+            self._fail(400, "Transfer-Encoding needs HTTP/1.1")
+        if length is not None and not (length.isdigit() and len(length) < 19):
+            self._fail(400, "Content-Length is not a number")
+        if length is not None and int(length) > self._context.limits.body_bytes:
+            self._fail(413, "body too long")
+        if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            self._fail(415, "request bodies are not decompressed")
+
+    def _believe_proxy(self) -> str:
+        """Who the client is; what a trusted proxy says is put into the app's scope as well."""
+        if self.client is None:
+            return ""
+        address, port = self.client
+        if not self._context.proxies.trusts(address):
+            return address
+        told = b",".join(value for name, value in self.headers if name == b"x-forwarded-for")
+        peer = self._context.proxies.client(address, told.decode("latin-1"))
+        scheme = dict(self.headers).get(b"x-forwarded-proto", b"").decode("latin-1").strip().lower()
+        self.scope["client"] = (peer, port if peer == address else 0)
+        if scheme in ("http", "https"):
+            self.scope["scheme"] = cast(Literal["http", "https"], scheme)
+        return peer
+
+    def _fail(self, status: int, words: str) -> None:
+        self._refusal = _Refusal(status, words)
+        raise self._refusal
+
+    # Leaving HTTP
+
+    def _accept(self, acceptor: Acceptor, peer: str, path: str, query: str) -> None:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in self.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if headers.get("content-length", "0").strip("0") or "transfer-encoding" in headers:
+            self._fail(400, "an upgrade has no body")
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._fail(400, "an upgrade cannot overtake an answer")
+        method, protocol = self.parser.get_method().decode("latin-1"), headers.get("upgrade", "").lower()
+        upgrade = Upgrade(peer, method, path, query, protocol, headers, self._ticket)
+        try:
+            self._acceptor = acceptor(upgrade)
+        except Invalid as error:
+            self._fail(400, error.message)
+
+    def _leave_http(self, rest: bytes) -> None:
+        """The socket changes hands; what was read after the request goes with it."""
+        protocol, transport = self._acceptor, self.transport
+        if protocol is None:
+            self._ignore_upgrade()
+            return
+        self._over, self._acceptor, self.check_at = True, None, NEVER
+        self._ticket = Ticket(None, "")
+        self._context.sweep.discard(self)
+        self.connections.discard(self)
+        self.parser = self.transport = self.flow = self.cycle = self.scope = None  # type: ignore[assignment]
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if rest:
+            protocol.data_received(rest)
+
+    def _ignore_upgrade(self) -> None:
+        """An upgrade we do not offer is an ordinary request, but ends the connection (RFC 9110, 7.8)."""
+        self._over = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Strangers do not write into our log."""
+
+    def _refuse(self, status: int, words: str) -> None:
+        """Answers and stops reading into the parser; the socket is closed when the client has read it."""
+        self._over = True
+        self._ticket.leave()
+        self._context.counts.refused_requests += 1
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()
+            return
+        body = f"{words}\n".encode()
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Closing with unread bytes would reset the connection and take the answer away from the client."""
+        self.check_at = self.loop.time() + self._context.limits.linger_seconds
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()

@@ -1,0 +1,56 @@
+"""Connections before their handshake: counted per origin, and queued past the limit, never refused.
+
+One load balancer is one address, so refusing would lock honest clients out; a queue only makes a flood wait
+behind itself.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+
+class Gate:
+    """At most `limit` connections of one origin are at work at a time."""
+
+    __slots__ = ("_at_work", "_limit", "_waiting")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._at_work: dict[str, int] = {}
+        self._waiting: dict[str, deque[Callable[[], bool]]] = {}
+
+    def enter(self, origin: str, start: Callable[[], bool]) -> bool:
+        """True if there is room now; else `start` is called later, and says whether it still wants it."""
+        if self._at_work.get(origin, 0) < self._limit:
+            self._at_work[origin] = self._at_work.get(origin, 0) + 1
+            return True
+        self._waiting.setdefault(origin, deque()).append(start)
+        return False
+
+    def leave(self, origin: str) -> None:
+        """Gives the place to the next who still wants it."""
+        waiting = self._waiting.get(origin)
+        while waiting:
+            if waiting.popleft()():
+                return
+        self._waiting.pop(origin, None)
+        left = self._at_work.pop(origin) - 1
+        if left:
+            self._at_work[origin] = left
+
+    def waiting(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+
+class Ticket:
+    """A place behind the gate, given back once; without a gate (a trusted proxy) it is worth nothing."""
+
+    __slots__ = ("_gate", "_origin")
+
+    def __init__(self, gate: Gate | None, origin: str) -> None:
+        self._gate = gate
+        self._origin = origin
+
+    def leave(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.leave(self._origin)

@@ -1,0 +1,172 @@
+"""The edge on bound sockets: start, adopt a socket that another process accepted, drain, stop."""
+
+import asyncio
+import contextlib
+import random
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from uvicorn._types import ASGIApplication
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from headscale_saas.transport.addresses import Network, Proxies
+from headscale_saas.transport.connection import Counts, Host
+from headscale_saas.transport.edge import Context, EdgeProtocol
+from headscale_saas.transport.fair import FairQueue
+from headscale_saas.transport.gate import Gate
+from headscale_saas.transport.limits import Limits
+from headscale_saas.transport.streams import Handler, Surroundings
+from headscale_saas.transport.sweep import Sweep
+from headscale_saas.transport.upgrades import Acceptor, control_acceptor
+from headscale_saas.wire.noise import ServerKeys
+
+CONTROL_PATH = "/ts2021"
+_BACKLOG = 2048
+
+
+class Edge:
+    """One door for everything that comes by TCP. Make it inside the running loop.
+
+    `app` is an ordinary ASGI app (its lifespan is not run); `control` answers what comes inside Noise; `work` is
+    the process's fair queue. `upgrades` are further paths that may leave HTTP, such as a relay's. The sockets
+    are bound by the caller, who may share them among processes.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApplication,
+        control: Handler,
+        keys: ServerKeys,
+        *,
+        work: FairQueue,
+        limits: Limits | None = None,
+        trusted_proxies: Sequence[str | Network] = (),
+        upgrades: Mapping[str, Acceptor] | None = None,
+        tls: ssl.SSLContext | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits or Limits()
+        self._tls = tls
+        self._jitter = jitter
+        self._servers: list[asyncio.AbstractServer] = []
+        self._sweep = Sweep(self._loop, self._limits.sweep_seconds)
+        self._host = self._make_host(control, keys, work)
+        self._context = self._make_context(app, Proxies(trusted_proxies), upgrades or {})
+
+    @property
+    def counts(self) -> Counts:
+        return self._host.counts
+
+    @property
+    def connections(self) -> int:
+        """Noise connections, handshaking ones included."""
+        return len(self._host.connections)
+
+    def use_keys(self, keys: ServerKeys) -> None:
+        """For handshakes from now on; running connections keep their channel."""
+        self._host.keys = keys
+
+    async def start(self, sockets: Iterable[socket.socket]) -> None:
+        """Listens on bound sockets."""
+        for listener in sockets:
+            set_options(listener, self._limits)
+            server = await self._loop.create_server(
+                self._protocol, sock=listener, backlog=_BACKLOG, **self._tls_options()
+            )
+            self._servers.append(server)
+
+    async def adopt(self, connected: socket.socket, first: bytes = b"") -> None:
+        """Serves a socket that was accepted elsewhere; `first` are the bytes already read from it."""
+        set_options(connected, self._limits)
+        tls = self._tls_options()
+        _, protocol = await self._loop.connect_accepted_socket(self._protocol, connected, **tls)
+        if first:
+            protocol.data_received(first)
+
+    async def drain(self, seconds: float) -> None:
+        """Accepts nothing more, lets the clients go one by one over `seconds`, and closes what is left."""
+        self._stop_accepting()
+        for connection in list(self._host.connections):
+            self._loop.call_later(self._jitter() * seconds, connection.retire)
+        for http in list(self._context.state.connections):
+            http.shutdown()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._sweep.emptied(), seconds)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """At once."""
+        self._stop_accepting()
+        for connection in list(self._host.connections):
+            connection.close()
+        for http in list(self._context.state.connections):
+            http.transport.close()
+        await self._sweep.emptied()
+        self._sweep.close()
+
+    def _stop_accepting(self) -> None:
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+
+    def _protocol(self) -> EdgeProtocol:
+        return EdgeProtocol(self._context)
+
+    def _tls_options(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {"ssl": self._tls, "ssl_handshake_timeout": self._limits.tls_handshake_seconds}
+
+    def _make_host(self, control: Handler, keys: ServerKeys, work: FairQueue) -> Host:
+        starts = FairQueue(self._loop, slice_seconds=0)
+        around = Surroundings(control, self._limits, work, starts, self._loop)
+        handshakes = FairQueue(self._loop, share=self._limits.handshake_share)
+        return Host(around, keys, handshakes, self._sweep)
+
+    def _make_context(
+        self, app: ASGIApplication, proxies: Proxies, upgrades: Mapping[str, Acceptor]
+    ) -> Context:
+        return Context(
+            config=_uvicorn_config(app, self._limits),
+            state=ServerState(),
+            limits=self._limits,
+            proxies=proxies,
+            gate=Gate(self._limits.before_handshake),
+            sweep=self._sweep,
+            acceptors={CONTROL_PATH: control_acceptor(self._host), **upgrades},
+            only_upgrades=frozenset((CONTROL_PATH,)),
+            counts=self._host.counts,
+            loop=self._loop,
+        )
+
+
+def set_options(sock: socket.socket, limits: Limits) -> None:
+    """No delay, and a dead peer is noticed. Accepted sockets inherit it from the listener (Linux)."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.user_timeout_seconds * 1000))
+
+
+def _uvicorn_config(app: ASGIApplication, limits: Limits) -> Config:
+    """Only its HTTP protocol is used: no signals, no logging, no proxy headers, no lifespan."""
+    config = Config(
+        app,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=int(limits.keep_alive_seconds),
+    )
+    config.load()
+    return config

@@ -1,0 +1,258 @@
+"""HTTP/2 inside Noise, the server's side of one connection: plaintext in, requests to the handler.
+
+`h2` keeps the protocol's state; our own budgets stand before it (`frames`), and answers leave by `outbound`.
+"""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError as H2Error
+from h2.settings import SettingCodes, Settings
+
+from headscale_saas.errors import Invalid, LimitReached, ProtocolError
+from headscale_saas.transport.frames import FrameCutter, FrameMeter
+from headscale_saas.transport.limits import Limits
+from headscale_saas.transport.outbound import Outbound, Wire
+from headscale_saas.transport.requests import Head, read_head
+from headscale_saas.transport.streams import Connection, Request, Stream, Surroundings
+from headscale_saas.transport.sweep import NEVER
+
+_CONFIG = H2Configuration(client_side=False)
+
+_log = logging.getLogger(__name__)
+
+
+class _H2(H2Connection):
+    MAX_CLOSED_STREAMS = 128  # the library remembers 65,536: megabytes for each long-lived client
+
+
+class Http2Session:
+    """The receiving half, and the streams by number."""
+
+    __slots__ = (
+        "_around",
+        "_bodies",
+        "_cutter",
+        "_h2",
+        "_meter",
+        "_quiet_until",
+        "_retiring",
+        "_streams",
+        "_wire",
+        "connection",
+        "out",
+    )
+
+    def __init__(self, wire: Wire, connection: Connection, around: Surroundings) -> None:
+        self._wire = wire
+        self._around = around
+        self.connection = connection
+        self._h2 = _server_side(around.limits)
+        self._cutter = FrameCutter()
+        self._meter = FrameMeter(around.limits)
+        self.out = Outbound(self._h2, wire, self._meter, around, connection.machine, self._closed)
+        self._streams: dict[int, Stream] = {}
+        self._bodies = 0
+        self._retiring = False
+        self._quiet_until = NEVER
+        self._quiet(around.limits.first_request_seconds)
+
+    def greeting(self) -> bytes:
+        """Our SETTINGS, which the client waits for."""
+        self._h2.initiate_connection()
+        return self._h2.data_to_send()
+
+    def receive(self, plaintext: bytes) -> Iterator[None]:
+        """One step per frame. Closes the connection at the first that breaks a rule or a budget."""
+        try:
+            for frame in self._cutter.feed(plaintext):
+                self._meter.received(frame, self.out.windows.sent, self._around.loop.time())
+                for event in self._h2.receive_data(frame.raw):
+                    self._on_event(event)
+                self.out.flush()
+                if self._wire.closing:
+                    return
+                yield
+        except LimitReached as error:
+            self.out.terminate(ErrorCodes.ENHANCE_YOUR_CALM, error.message)
+        except ProtocolError as error:
+            self.out.terminate(ErrorCodes.PROTOCOL_ERROR, error.message)
+        except H2Error:  # h2 has written the GOAWAY itself
+            self.out.flush()
+            self._wire.close()
+
+    def retire(self) -> None:
+        """Takes no new request, ends what is streaming, closes when the last answer is given."""
+        self._retiring = True
+        self.out.goaway(ErrorCodes.NO_ERROR)
+        for stream in list(self._streams.values()):
+            stream.end()
+        self._close_if_retired()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            self.out.forget(stream)
+            stream.over()
+
+    def check(self, now: float) -> float:
+        """Gives up what has taken too long; returns when to look again."""
+        if now >= self._quiet_until:
+            self.out.terminate(ErrorCodes.NO_ERROR)
+            return NEVER
+        for stream in list(self._streams.values()):
+            if self._deadline(stream) <= now:
+                self.out.abandon(stream, ErrorCodes.CANCEL)
+        return min(map(self._deadline, self._streams.values()), default=self._quiet_until)
+
+    def _deadline(self, stream: Stream) -> float:
+        if stream.queued:
+            return stream.moved_at + self._around.limits.stall_seconds
+        if stream.body is not None:
+            return stream.moved_at + self._around.limits.body_seconds
+        return NEVER
+
+    def _quiet(self, seconds: float) -> None:
+        self._quiet_until = self._around.loop.time() + seconds
+        self._wire.expect(self._quiet_until)
+
+    # Events, in the order of a stream's life
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case DataReceived():
+                self._on_data(event)
+            case WindowUpdated() | RemoteSettingsChanged():
+                self.out.drain_soon()
+            case RequestReceived():
+                self._on_request(event)
+            case StreamEnded():
+                self._on_whole(event.stream_id or 0)
+            case StreamReset():
+                self._on_reset(event.stream_id or 0)
+            case ConnectionTerminated():
+                self._wire.close()
+
+    def _on_request(self, event: RequestReceived) -> None:
+        stream = Stream(self.out, self._h2.streams[event.stream_id or 0])
+        self._streams[stream.id] = stream
+        self._quiet_until = NEVER
+        if self._retiring:
+            self.out.abandon(stream, ErrorCodes.REFUSED_STREAM)
+            return
+        try:
+            head = read_head(event.headers or [])
+        except Invalid as error:
+            stream.respond(400, error.message.encode(), "text/plain")
+            return
+        if (refusal := self._refusal(head)) is not None:
+            stream.respond(refusal)
+            return
+        self._expect_body(stream, head)
+
+    def _refusal(self, head: Head) -> int | None:
+        """What is answered before a byte of the body is read."""
+        if head.encoded:
+            return 415
+        if head.content_length is not None and head.content_length > self._around.limits.body_bytes:
+            return 413
+        return None
+
+    def _expect_body(self, stream: Stream, head: Head) -> None:
+        stream.body = []
+        stream.request = Request(self.connection, *head[:4], body=b"", stream=stream)
+        stream.moved_at = self._around.loop.time()
+        self._wire.expect(stream.moved_at + self._around.limits.body_seconds)
+
+    def _on_data(self, event: DataReceived) -> None:
+        stream_id, data = event.stream_id or 0, event.data or b""
+        if event.flow_controlled_length:
+            self._h2.acknowledge_received_data(event.flow_controlled_length, stream_id)
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.body is None or not data:
+            return
+        stream.body.append(data)
+        stream.body_bytes += len(data)
+        self._bodies += len(data)
+        if stream.body_bytes > self._around.limits.body_bytes:
+            self._drop_body(stream)
+            stream.respond(413)
+        elif self._bodies > self._around.limits.bodies_bytes:
+            raise LimitReached("too many unfinished requests")
+
+    def _on_whole(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.body is None or stream.request is None:
+            return
+        body = b"".join(stream.body)
+        self._drop_body(stream)
+        stream.request = stream.request.with_body(body)
+        self._around.starts.submit(self.connection.machine, partial(self._start, stream))
+
+    def _start(self, stream: Stream) -> None:
+        request, stream.request = stream.request, None
+        if request is not None and not stream.closed:
+            stream.task = self._around.loop.create_task(self._serve(request, stream))
+
+    async def _serve(self, request: Request, stream: Stream) -> None:
+        try:
+            await self._around.handler(request)
+        except Exception:
+            _log.exception("a request was not answered: %s %s", request.method, request.path)
+        finally:
+            stream.task = None
+            if not stream.answered:
+                stream.respond(500)
+
+    def _on_reset(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self.out.forget(stream)
+            self._closed(stream)
+            stream.over()
+
+    # The end of a stream
+
+    def _closed(self, stream: Stream) -> None:
+        """The stream will not be heard of again; h2 too lets go of it."""
+        self._drop_body(stream)
+        if self._streams.pop(stream.id, None) is None:
+            return
+        _ = self._h2.open_inbound_streams  # a property that forgets closed streams
+        if not self._streams:
+            self._quiet(self._around.limits.idle_seconds)
+            self._close_if_retired()
+
+    def _drop_body(self, stream: Stream) -> None:
+        self._bodies -= stream.body_bytes
+        stream.body, stream.body_bytes = None, 0
+
+    def _close_if_retired(self) -> None:
+        if self._retiring and not self._streams:
+            self._wire.close()
+
+
+def _server_side(limits: Limits) -> H2Connection:
+    h2 = _H2(_CONFIG)
+    advertised = {
+        SettingCodes.MAX_CONCURRENT_STREAMS: limits.streams,
+        SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes,
+    }
+    h2.local_settings = Settings(client=False, initial_values=advertised)
+    h2.decoder.max_header_list_size = limits.header_bytes
+    return h2
