@@ -44,6 +44,9 @@ class Tailnet:
     def url(self) -> str:
         return (self.service.a1 if self.cluster == 1 else self.service.b1).url
 
+    def __repr__(self) -> str:
+        return self.name
+
     # Administration.
 
     def cli(self, *arguments: str) -> str:

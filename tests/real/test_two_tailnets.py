@@ -124,8 +124,10 @@ def test_without_any_process_tunnels_live_on_and_all_recovers(both: Pair, servic
         until("pings to go on for a while", lambda: first.pings(third.ipv4, count=10), 20)
         together(lambda process: process.start(), service.processes)
     assert train.received == train.sent
+    until_each("are all online again", both, everyone_is_online, 30)
     for tailnet in both:
-        until(
-            "all to be online again", lambda t=tailnet: all(n.get("online") for n in t.nodes().values()), 30
-        )
         all_ping(tailnet.clients, by_name)
+
+
+def everyone_is_online(tailnet: Tailnet) -> bool:
+    return all(node.get("online") for node in tailnet.nodes().values())
