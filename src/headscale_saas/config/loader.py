@@ -1,0 +1,152 @@
+"""From file and environment to a `Config`, with every fault found before the first is told."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_origin
+
+import yaml
+from pydantic import ValidationError
+
+from headscale_saas.config import rules
+from headscale_saas.config.root import Config
+from headscale_saas.config.tree import SECTIONS, SETTINGS, Setting, flatten, nearest, unflatten
+from headscale_saas.errors import Invalid
+
+MOST_BYTES = 1 << 20
+PATH_ENDINGS = ("path", "paths", "state_dir", "unix_socket")
+
+
+class ConfigInvalid(Invalid):
+    """All that is wrong, one sentence each, in `faults`."""
+
+    code = "config_invalid"
+
+    def __init__(self, file: Path | None, faults: list[str]) -> None:
+        self.faults = faults
+        place = str(file) if file else "the environment"
+        head = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(
+            "\n".join([f"{head} in the configuration from {place}:", *(f"  {f}" for f in faults)])
+        )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """`file` is None where only defaults and the environment spoke. `warnings` are sentences to log once."""
+
+    config: Config
+    file: Path | None
+    warnings: tuple[str, ...]
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Loaded:
+    """Reads `path`, else HEADSCALE_CONFIG, else config.yaml in the usual places, else nothing.
+
+    Raises `ConfigInvalid`.
+    """
+    file = find(path, environment)
+    leaves = beside(file, dict(flatten(read(file)))) if file else {}
+    leaves |= from_environment(environment)
+    faults = [fault for name in leaves if (fault := rules.removed(name))]
+    faults += [
+        f"{name} is a section: it must be a mapping of keys to values." for name in leaves if name in SECTIONS
+    ]
+    warnings = list(translate(leaves))
+    warnings += [warning for name in leaves if (warning := doubt(name, leaves))]
+    try:
+        config = Config.model_validate(unflatten({name: leaves[name] for name in leaves if name in SETTINGS}))
+    except ValidationError as problems:
+        raise ConfigInvalid(file, faults + list(sentences(problems))) from None
+    if faults := faults + rules.faults(config):
+        raise ConfigInvalid(file, faults)
+    return Loaded(config, file, (*warnings, *rules.doubts(config)))
+
+
+def find(path: Path | None, environment: Mapping[str, str]) -> Path | None:
+    if named := path or environment.get("HEADSCALE_CONFIG"):
+        return Path(named)
+    places = (Path("/etc/headscale"), Path.home() / ".headscale", Path())
+    found = (place / f"config.{ending}" for place in places for ending in ("yaml", "yml", "json"))
+    return next((file for file in found if file.is_file()), None)
+
+
+def read(file: Path) -> dict[Any, Any]:
+    """YAML, and so JSON too."""
+    try:
+        with file.open("rb") as source:
+            content = source.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigInvalid(file, ["The file is larger than 1 MiB."])
+        document = yaml.safe_load(content)
+    except OSError as problem:
+        raise ConfigInvalid(file, [f"It cannot be read: {problem.strerror}."]) from None
+    except yaml.YAMLError as problem:
+        raise ConfigInvalid(file, [f"It is not YAML: {' '.join(str(problem).split())}."]) from None
+    if not isinstance(document or {}, dict):
+        raise ConfigInvalid(file, ["It must be a mapping of keys to values."])
+    return document or {}
+
+
+def beside(file: Path, leaves: dict[str, Any]) -> dict[str, Any]:
+    """Relative paths in a file are relative to it."""
+
+    def placed(path: Any) -> Any:
+        if not isinstance(path, str) or not path or path.startswith("$"):
+            return path
+        return str(file.absolute().parent / Path(path).expanduser())
+
+    for name, value in leaves.items():
+        if name in SETTINGS and name.endswith(PATH_ENDINGS):
+            leaves[name] = [placed(path) for path in value] if isinstance(value, list) else placed(value)
+    return leaves
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """HEADSCALE_DATABASE_POSTGRES_PASS is database.postgres.pass. Empty is as if not set."""
+    given = ((setting, environment.get(setting.environment)) for setting in SETTINGS.values())
+    return {setting.path: worded(setting, text) for setting, text in given if text}
+
+
+def worded(setting: Setting, text: str) -> Any:
+    """Lists are words between spaces; mappings, and lists of mappings, are YAML."""
+    kind = get_origin(setting.field.annotation)
+    if kind is dict or text.startswith("["):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
+    return text.split() if kind is tuple else text
+
+
+def translate(leaves: dict[str, Any]) -> Iterator[str]:
+    """Moves renamed keys to their new names, and reads lists that were written as text."""
+    for old, new in rules.RENAMED.items():
+        if old in leaves:
+            leaves.setdefault(new, leaves[old])
+            yield f"{old} is now called {new}."
+    for name, setting in SETTINGS.items():
+        if leaves.get(name) == "" and setting.field.default is None:
+            del leaves[name]
+        elif isinstance(leaves.get(name), str):
+            leaves[name] = worded(setting, leaves[name])
+
+
+def doubt(name: str, leaves: Mapping[str, Any]) -> str | None:
+    """Why a key has no effect, if it has none."""
+    if name.startswith("database.sqlite.") and str(leaves.get("database.type")).startswith("sqlite"):
+        return None  # said once, for database.type
+    if setting := SETTINGS.get(name):
+        reason = setting.note("ignored")
+        return f"{name} has no effect: {reason}." if reason else None
+    if name in rules.RENAMED or rules.removed(name) or name in SECTIONS:
+        return None
+    meant = nearest(name)
+    return f"{name} is not a setting." + (f" Is {meant} meant?" if meant else "")
+
+
+def sentences(problems: ValidationError) -> Iterator[str]:
+    for problem in problems.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        yield f"{name}: {problem['msg'].removeprefix('Value error, ')}."
