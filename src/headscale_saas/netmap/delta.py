@@ -1,0 +1,215 @@
+"""The difference of two views, computed from them and from nothing else.
+
+`touched` narrows the search and never decides what is sent. What a class is told is one SharedDelta; a viewer
+that is mentioned in it is given the same without itself. What only the viewer is told is one more message.
+"""
+
+from headscale_saas.netmap.identity import peer_user
+from headscale_saas.netmap.members import (
+    Members,
+    array,
+    changed_common_members,
+    changed_filters,
+    inside,
+    message,
+    own_members,
+    own_profile,
+)
+from headscale_saas.netmap.patch import Way, disco_patch, needs_disco_patch, patches, way
+from headscale_saas.netmap.peers import Fragments, changed_nodes, profile_of, row_of
+from headscale_saas.netmap.pieces import Chunk, Piece, append_chunks, joined
+from headscale_saas.netmap.view import ClassView, View
+from headscale_saas.tailcfg.codec import encode
+from headscale_saas.tailcfg.maps import PeerChange
+from headscale_saas.tailnet.changes import Touched
+from headscale_saas.tailnet.model import Node, NodeId, UserId
+
+CHUNK_ITEMS = 64
+
+Items = dict[NodeId, bytes]
+
+
+class SharedMessage:
+    """One message to a class of viewers. Those in `mentions` must be given theirs `without` themselves.
+
+    `packed` is room for the caller's compressed form of the whole.
+    """
+
+    __slots__ = ("_arrays", "_members", "mentions", "packed")
+
+    def __init__(self, arrays: dict[str, Items], members: Members) -> None:
+        self._arrays = {name: _chunks(items) for name, items in arrays.items() if items}
+        self._members = members
+        self.mentions = frozenset(node_id for items in arrays.values() for node_id in items)
+        self.packed: bytes | None = None
+
+    def pieces(self, without: NodeId | None = None) -> list[Piece]:
+        """The message; [] if nothing remains of it. Small ones are a single private piece."""
+        pieces: list[Piece] = []
+        joint = b"{"
+        for name, chunks in self._arrays.items():
+            items: list[Piece] = []
+            if append_chunks(items, chunks, without):
+                pieces += [joint + b'"' + name.encode() + b'":[', *items]
+                joint = b"],"
+        if not pieces:
+            return [message(self._members)] if self._members else []
+        pieces.append(joint + inside(self._members) + b"}" if self._members else b"]}")
+        return pieces if len(self.mentions) > CHUNK_ITEMS else [joined(pieces)]
+
+    def text(self, without: NodeId | None = None) -> bytes:
+        """The message as one JSON object; b"" if nothing remains of it."""
+        return joined(self.pieces(without))
+
+
+SharedDelta = tuple[SharedMessage, ...]
+"""Messages in order; () = viewers of the class need not be told anything."""
+
+
+def shared_delta(
+    before: ClassView,
+    after: ClassView,
+    touched: Touched | None = None,
+    fragments: Fragments | None = None,
+) -> SharedDelta:
+    """What viewers must be told to get from one class view to another, of the same class or of a new one."""
+    peers = _PeerDelta(before, after, fragments or Fragments())
+    for node_id in changed_nodes(before, after, touched):
+        peers.add(node_id)
+    peers.add_profiles(_changed_users(before, after, touched))
+    return peers.messages(changed_common_members(before, after))
+
+
+def own_delta(before: View, after: View) -> bytes | None:
+    """What only this viewer must be told: its own row, packet filter and SSH policy. None = nothing."""
+    if _is_own_same(before, after):
+        return None
+    old = own_members(before)
+    members = {name: value for name, value in own_members(after).items() if old.get(name) != value}
+    if (profile := own_profile(after)) != own_profile(before):
+        members["UserProfiles"] = array([profile])
+    filters = changed_filters(
+        before.of_class.compiled.filters(before.viewer), after.of_class.compiled.filters(after.viewer)
+    )
+    if filters is not None:
+        members["PacketFilters"] = filters
+    return message(members) if members else None
+
+
+def delta(before: View, after: View, touched: Touched | None = None) -> tuple[bytes, ...]:
+    """All messages for one viewer, in order; () if it need not be told anything."""
+    own = own_delta(before, after)
+    shared = shared_delta(before.of_class, after.of_class, touched)
+    texts = (own or b"", *(part.text(without=after.viewer.id) for part in shared))
+    return tuple(text for text in texts if text)
+
+
+class _PeerDelta:
+    """Collects the peers' part of a delta. Peers must be added in order of id."""
+
+    def __init__(self, before: ClassView, after: ClassView, fragments: Fragments) -> None:
+        self._before = before
+        self._after = after
+        self._fragments = fragments
+        self._removed_first: Items = {}
+        self._removed: Items = {}
+        self._changed: Items = {}
+        self._patches: Items = {}
+        self._profiles: dict[UserId, bytes] = {}
+
+    def add(self, node_id: NodeId) -> None:
+        was, now = self._before.visible(node_id), self._after.visible(node_id)
+        if now is not None:
+            self._appear(now) if was is None else self._change(was, now)
+        elif was is not None:
+            self._removed[node_id] = encode(node_id)
+
+    def add_profiles(self, user_ids: set[UserId]) -> None:
+        """Profiles that changed, of users behind visible peers."""
+        if not user_ids:
+            return
+        after = self._after
+        shown = {peer_user(n) for n in after.state.nodes.values() if after.compiled.sees(after.audience, n)}
+        for user_id in sorted(user_ids & shown):
+            self._profiles[user_id] = self._fragments.profile(after, user_id)
+
+    def messages(self, members: Members) -> SharedDelta:
+        if self._profiles:
+            members["UserProfiles"] = array(list(self._profiles.values()))
+        arrays = {
+            "PeersRemoved": self._removed,
+            "PeersChanged": self._changed,
+            "PeersChangedPatch": self._patches,
+        }
+        messages = []
+        if self._removed_first:
+            messages.append(SharedMessage({"PeersRemoved": self._removed_first}, {}))
+        if members or any(arrays.values()):
+            messages.append(SharedMessage(arrays, members))
+        return tuple(messages)
+
+    def _appear(self, now: Node) -> None:
+        self._changed[now.id] = self._fragments.peer(self._after, now)
+        self._tell_user(now)
+
+    def _change(self, was: Node, now: Node) -> None:
+        old, new = row_of(self._before, was), row_of(self._after, now)
+        how = way(old, new)
+        if how is Way.SAME:
+            return
+        if how is Way.PATCH:
+            self._patch(now.id, patches(old, new))
+            return
+        if how is Way.AGAIN:
+            self._removed_first[now.id] = encode(now.id)
+        elif needs_disco_patch(old, new):
+            self._patch(now.id, [disco_patch(new)])
+        self._changed[now.id] = self._fragments.peer(self._after, now)
+        if old.user != new.user:
+            self._tell_user(now)
+
+    def _patch(self, node_id: NodeId, changes: list[PeerChange]) -> None:
+        self._patches[node_id] = b",".join(encode(change) for change in changes)
+
+    def _tell_user(self, node: Node) -> None:
+        user_id = peer_user(node)
+        self._profiles[user_id] = self._fragments.profile(self._after, user_id)
+
+
+def _chunks(items: Items) -> list[Chunk]:
+    """Without an opening of their own: the array's name stands before them."""
+    pairs = list(items.items())
+    spans = range(0, len(pairs), CHUNK_ITEMS)
+    return [Chunk(b"", dict(pairs[i : i + CHUNK_ITEMS])) for i in spans]
+
+
+def _changed_users(before: ClassView, after: ClassView, touched: Touched | None) -> set[UserId]:
+    """Users whose profile differs."""
+    old, new = before.state.users, after.state.users
+    if old is new:
+        return set()
+    candidates = touched.users if touched is not None else old.keys() | new.keys()
+    moved = {user_id for user_id in candidates if old.get(user_id) is not new.get(user_id)}
+    return {user_id for user_id in moved if profile_of(before, user_id) != profile_of(after, user_id)}
+
+
+def _is_own_same(before: View, after: View) -> bool:
+    """A quick answer for the many sessions that a change does not concern."""
+    old, new = before.of_class.state, after.of_class.state
+    node = after.viewer
+    return (
+        before.viewer is node
+        and old.tailnet.settings == new.tailnet.settings
+        and (node.user_id is None or old.users.get(node.user_id) is new.users.get(node.user_id))
+        and _is_policy_same(before, after)
+    )
+
+
+def _is_policy_same(before: View, after: View) -> bool:
+    old, new, node = before.of_class.compiled, after.of_class.compiled, after.viewer
+    return old is new or (
+        old.filters(node) is new.filters(node)
+        and old.ssh_policy(node) == new.ssh_policy(node)
+        and old.served_routes(node) == new.served_routes(node)
+        and old.node_attributes(node) == new.node_attributes(node)
+    )
