@@ -24,6 +24,7 @@ from real.wait import together, until
 BASE_DOMAIN = "example.lab"
 RELAY_PORT, STUN_PORT = 3340, 3478
 ANY_CLUSTER_PORT = 8080
+EPHEMERAL_SECONDS = 66
 COMMAND = str(Path(sys.executable).parent / "headscale-saas")
 DERP_MAP = {
     "regions": {
@@ -103,7 +104,7 @@ class ControlProcess:
                 "override_local_dns": False,
                 "nameservers": {"global": []},
             },
-            "node": {"ephemeral": {"inactivity_timeout": "70s"}},
+            "node": {"ephemeral": {"inactivity_timeout": f"{EPHEMERAL_SECONDS}s"}},
             "log": {"level": "debug", "format": "text"},
         }
 

@@ -8,16 +8,17 @@ import pytest
 
 from real.client import NEWEST, OLDEST, Client
 from real.scenario import Tailnet, all_ping, by_address, by_name, everything, label, sees_all
-from real.service import Service
+from real.service import EPHEMERAL_SECONDS, Service
 from real.wait import together, until, until_each
 
 BOTH = (NEWEST, OLDEST)
 MakeTailnet = Callable[..., Tailnet]
 
 
-def joined(tailnet: Tailnet, versions: tuple[str, ...] = BOTH) -> list[Client]:
+def joined(tailnet: Tailnet, versions: tuple[str, ...] = BOTH, flags: tuple[str, ...] = ()) -> list[Client]:
     """Clients of one user, joined with one reusable key, that all see each other."""
-    clients = tailnet.join(tailnet.auth_key(tailnet.create_user("alice"), "--reusable"), versions)
+    key = tailnet.auth_key(tailnet.create_user("alice"), "--reusable", *flags)
+    clients = tailnet.join(key, versions)
     sees_all(clients)
     return clients
 
@@ -51,6 +52,20 @@ def test_ephemeral_nodes_vanish_at_logout_and_not_before(make_tailnet: MakeTailn
     until("its peers to lose it", lambda: gone not in stays[0].peers() and gone not in active.peers(), 20)
     assert {label(stays[0]), label(active)} == set(tailnet.nodes())
     all_ping([*stays, active], by_address)
+
+
+@pytest.mark.slow
+def test_an_ephemeral_node_without_power_is_removed_in_its_time_and_an_active_one_is_not(
+    tailnet: Tailnet,
+) -> None:
+    """The shortest inactivity timeout that the configuration allows is a little over a minute."""
+    active, lost = joined(tailnet, flags=("--ephemeral",))
+    name = label(lost)
+    lost.kill()
+    until("it to be offline", lambda: not tailnet.nodes()[name].get("online"), 40)
+    until("it to be gone", lambda: name not in tailnet.nodes(), EPHEMERAL_SECONDS + 30, every=1)
+    assert set(tailnet.nodes()) == {label(active)}
+    assert active.running
 
 
 def test_a_hostname_changed_on_the_client_reaches_peers_until_an_admin_renames(tailnet: Tailnet) -> None:

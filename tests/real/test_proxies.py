@@ -34,6 +34,7 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+@pytest.mark.slow
 def test_a_silent_tunnel_outlives_a_minute(lab: Lab) -> None:
     [client] = lab.clients
     stand_in(lab.ctl, 8081)
