@@ -70,7 +70,7 @@ BY_CONSTRAINT: dict[str, Callable[[], Error]] = {
     "clusters_name_key": _conflict("a cluster of this name exists", "cluster_taken"),
 }
 
-GONE = (
+GONE: tuple[type[Exception], ...] = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -79,20 +79,31 @@ GONE = (
     asyncpg.TargetServerAttributeNotMatched,  # it was one already when we came
     OSError,  # TimeoutError is one: an answer that did not come at all
 )
-BUSY = (
+BUSY: tuple[type[Exception], ...] = (
     asyncpg.OperatorInterventionError,  # of which the statement timeout is left
     asyncpg.InsufficientResourcesError,  # 53…: too many connections, disk or memory full
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
-RETRY = (
+RETRY: tuple[type[Exception], ...] = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.InvalidCachedStatementError,  # a migration went by; the driver has dropped its plans
 )
-VIOLATION = asyncpg.IntegrityConstraintViolationError
-FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+VIOLATION: type[Exception] = asyncpg.IntegrityConstraintViolationError
+FAILURES: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 """Everything the driver raises."""
+
+AWAY: tuple[type[Exception], ...] = (Unavailable, *FAILURES)
+"""For loops that go on when the database is back."""
+
+FATAL: tuple[type[Exception], ...] = (*RETRY, DatabaseGone)
+"""After these nothing of the transaction is left, whatever its savepoints."""
 
 
 def translated(problem: BaseException) -> BaseException:
@@ -103,8 +114,7 @@ def translated(problem: BaseException) -> BaseException:
         return DatabaseGone("the database does not answer")
     if isinstance(problem, BUSY):
         return Unavailable("the database is too busy", code="database_busy")
-    refusal: BaseException = _refusal(problem) if isinstance(problem, VIOLATION) else problem
-    return refusal
+    return _refusal(problem) if isinstance(problem, VIOLATION) else problem
 
 
 def _is_closed(problem: BaseException) -> bool:
@@ -113,6 +123,8 @@ def _is_closed(problem: BaseException) -> bool:
 
 
 def _refusal(problem: Any) -> Error:
+    if (problem.constraint_name or "").endswith("_placement"):
+        return Unavailable("the tailnet is just moving to another cluster", code="moving")
     known = BY_CONSTRAINT.get(problem.constraint_name or "")
     if known:
         return known()

@@ -14,6 +14,7 @@ from typing import Any
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.store.constraints import (
     FAILURES,
+    FATAL,
     RETRY,
     DatabaseGone,
     Fenced,
@@ -191,7 +192,7 @@ class Batch:
                 continue
             try:
                 await self._try(request, head)
-            except (*RETRY, DatabaseGone):
+            except FATAL:
                 raise
             except Exception as problem:
                 self._refused.append((request, problem))

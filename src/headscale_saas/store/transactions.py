@@ -56,13 +56,13 @@ class Transaction:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """What fails inside is undone, and the transaction can go on."""
-        await self.execute("savepoint inner")
+        await self.execute("savepoint part")
         try:
             yield
         except Exception:
-            await self.execute("rollback to savepoint inner; release savepoint inner")
+            await self.execute("rollback to savepoint part; release savepoint part")
             raise
-        await self.execute("release savepoint inner")
+        await self.execute("release savepoint part")
 
     def close(self) -> None:
         """Whoever kept the transaction beyond its end finds no connection in it."""
