@@ -25,10 +25,10 @@ from typing import TextIO
 from urllib.parse import quote
 
 import psycopg
-import structlog
 from psycopg import sql
 
 from headscale_saas.errors import Unavailable
+from headscale_saas.observe import get_logger
 from headscale_saas.postgres import binaries, child, owner
 
 SUPERUSER = "headscale"
@@ -58,7 +58,7 @@ CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "of
 
 ALARMING = re.compile(r"(FATAL|PANIC|ERROR|WARNING):  (?!the database system is )")
 
-log = structlog.get_logger("postgres")
+log = get_logger(__name__)
 
 
 class EmbeddedPostgres:
@@ -155,7 +155,7 @@ class EmbeddedPostgres:
     def _give_up_or_log(self, problem: Exception) -> None:
         """The first start answers for its faults; later ones are tried again for ever."""
         if self._settled.is_set():
-            log.error("postgres cannot be started again", error=str(problem))
+            log.error("postgres_not_started_again", error=str(problem))
             return
         self._fault = problem if isinstance(problem, Unavailable) else Unavailable(f"PostgreSQL: {problem}")
         self._stopping.set()
@@ -188,7 +188,7 @@ class EmbeddedPostgres:
         if not self._settled.is_set():
             raise Unavailable("PostgreSQL did not start: " + " | ".join(self._last_words))
         if not self._stopping.is_set():
-            log.error("postgres ended and is started again", status=process.returncode)
+            log.error("postgres_ended_and_is_started_again", status=process.returncode)
 
     def _prepare(self) -> None:
         stale = self.data_dir / "postmaster.pid"
@@ -201,7 +201,7 @@ class EmbeddedPostgres:
             self._initialise()
 
     def _initialise(self) -> None:
-        log.info("making a database", directory=str(self.data_dir))
+        log.info("database_made", directory=str(self.data_dir))
         command = ["initdb", "-D", str(self.data_dir), "-U", SUPERUSER, "--encoding=UTF8"]
         command += ["--locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject"]
         process = self._spawn(command if self.durable else [*command, "--no-sync"])
@@ -231,7 +231,9 @@ class EmbeddedPostgres:
         with process.stdout as lines:
             for line in filter(None, map(str.strip, lines)):
                 self._last_words.append(line)
-                log.log(logging.WARNING if ALARMING.match(line) else logging.DEBUG, line)
+                log.log(
+                    logging.WARNING if ALARMING.match(line) else logging.DEBUG, "postgres_says", line=line
+                )
         process.wait()
 
     def _announce(self, process: subprocess.Popen[str]) -> None:

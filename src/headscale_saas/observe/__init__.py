@@ -1,0 +1,11 @@
+"""What a process tells about itself. Every line and every metric says which cluster and process it is from.
+
+logs      `configure` once per process, `get_logger` everywhere; text for people, JSON for machines
+redact    what never reaches a log: keys, tokens, passwords; and what would forge or flood one
+metrics   every metric's name, in one place
+"""
+
+from headscale_saas.observe.logs import configure, get_logger
+from headscale_saas.observe.metrics import Metrics
+
+__all__ = ["Metrics", "configure", "get_logger"]
