@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from headscale_saas.errors import ProtocolError
 from headscale_saas.tailcfg.codec import ZERO_TIME, decode, time_or_none
-from headscale_saas.tailcfg.derpmap import DERPMap, HomeParams
+from headscale_saas.tailcfg.derpmap import DERPMap, DERPRegion, HomeParams
 from headscale_saas.tailcfg.dns import DNSConfig
 from headscale_saas.tailcfg.filters import FilterRule
 from headscale_saas.tailcfg.maps import MapResponse, PeerChange
@@ -22,10 +22,10 @@ from headscale_saas.tailcfg.ssh import SSHPolicy
 MAX_MESSAGE_BYTES = 256 << 20
 
 WHOLE_ONLY = (
-    "stable_id", "name", "user", "sharer", "machine", "addresses", "allowed_ips", "hostinfo", "created", "tags",
-    "primary_routes", "machine_authorized", "unsigned_peer_api_only", "is_wireguard_only", "is_jailed",
-    "expired", "self_node_v4_masq_addr_for_this_peer", "self_node_v6_masq_addr_for_this_peer",
-    "exit_node_dns_resolvers",
+    "stable_id", "name", "user", "sharer", "machine", "addresses", "allowed_ips", "hostinfo", "created",
+    "tags", "primary_routes", "machine_authorized", "unsigned_peer_api_only", "is_wireguard_only",
+    "is_jailed", "expired", "exit_node_dns_resolvers",
+    "self_node_v4_masq_addr_for_this_peer", "self_node_v6_masq_addr_for_this_peer",
 )  # fmt: skip
 """If one of these differs, a whole node that a client is sent replaces the one it knows."""
 
@@ -49,7 +49,7 @@ class ClientNetmap:
         self.log_tail_disabled = False
 
     def apply_json(self, text: bytes, now: datetime | None = None) -> None:
-        """Merges one message as it came, decompressed. Raises Invalid or ProtocolError as a client gives up."""
+        """Merges one decompressed message. Raises Invalid or ProtocolError where a client gives up."""
         self.apply(decode(MapResponse, text, limit=MAX_MESSAGE_BYTES), now)
 
     def apply(self, message: MapResponse, now: datetime | None = None) -> None:
@@ -167,7 +167,7 @@ class ClientNetmap:
         params = new.home_params or old.home_params
         if params is not None and params.region_score is None and old.home_params is not None:
             params = HomeParams(region_score=old.home_params.region_score)
-        kept = {number: region for number, region in (regions or {}).items() if region is not None}
+        kept: dict[int, DERPRegion | None] = {n: region for n, region in (regions or {}).items() if region}
         self.derp_map = DERPMap(regions=kept, home_params=params, omit_default_regions=omit)
 
     def _merge_filters(self, message: MapResponse) -> None:
