@@ -7,16 +7,19 @@ is left as it is, apart from what the configuration says of the default tailnet.
 import asyncio
 import getpass
 import socket
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from headscale_saas import noise_keys
 from headscale_saas.actions import auth_keys, clusters, tailnets, users
+from headscale_saas.actions.settings import set_settings
 from headscale_saas.config import Config
 from headscale_saas.errors import Conflict, NotFound
 from headscale_saas.observe import get_logger
-from headscale_saas.store import migrate
 from headscale_saas.store.database import Database
+from headscale_saas.store.migrate import migrate
 from headscale_saas.tailnet.model import (
     SYSTEM,
     Actor,
@@ -28,7 +31,6 @@ from headscale_saas.tailnet.model import (
     Tailnet,
 )
 
-DEFAULT_TAILNET = "default"
 JOIN_USER = "me"
 JOIN_KEY_LIFETIME = timedelta(hours=24)
 
@@ -36,7 +38,7 @@ log = get_logger(__name__)
 
 
 class Founded(msgspec.Struct, frozen=True):
-    """What a start has to tell. `auth_key` is made only for a join line."""
+    """The default tailnet, and where it is."""
 
     dsn: str
     tailnet: Tailnet
@@ -44,5 +46,98 @@ class Founded(msgspec.Struct, frozen=True):
 
 def found(config: Config, dsn: str) -> Founded:
     """Makes what is missing. Raises errors.Error with what to do about it."""
-    migrate.migrate(config.database_direct_url() or dsn)
+    migrate(config.database.direct_dsn or dsn)
     return asyncio.run(_found(config, dsn))
+
+
+async def _found(config: Config, dsn: str) -> Founded:
+    database = await Database.open(dsn, pooler=config.database.pooler, pool_size=1)
+    try:
+        await _found_cluster(database, ClusterId(config.cluster_id))
+        await noise_keys.found(database, config.noise.private_key_path, config.secrets.key_path)
+        return Founded(dsn, await _found_tailnet(database, config))
+    finally:
+        await database.close()
+
+
+async def _found_cluster(database: Database, cluster: ClusterId) -> None:
+    if any(known.id == cluster for known in await clusters.list_clusters(database)):
+        return
+    with suppress(Conflict):  # another process was quicker
+        await clusters.create_cluster(database, SYSTEM, cluster, f"cluster-{cluster}")
+
+
+async def _found_tailnet(database: Database, config: Config) -> Tailnet:
+    """The default tailnet, with the settings that the configuration has for it."""
+    settings, name = default_settings(config), config.tailnet.name
+    try:
+        known = await tailnets.show_tailnet(database, name)
+    except NotFound:
+        with suppress(Conflict):
+            return await tailnets.create_tailnet(
+                database, SYSTEM, name, ClusterId(config.cluster_id), settings
+            )
+        known = await tailnets.show_tailnet(database, name)
+    if known.settings == settings:
+        return known
+    await set_settings(database, SYSTEM, known.id, settings)
+    return msgspec.structs.replace(known, settings=settings)
+
+
+def default_settings(config: Config) -> Settings:
+    """What a headscale configuration says of its one tailnet, here the default one."""
+    dns = config.dns
+    return Settings(
+        base_domain=dns.base_domain.strip("."),
+        prefix_v4=config.prefixes.v4,
+        prefix_v6=config.prefixes.v6,
+        allocation=Allocation(config.prefixes.allocation),
+        dns=DnsSettings(
+            magic_dns=dns.magic_dns,
+            override_local=dns.override_local_dns,
+            nameservers=dns.nameservers.global_,
+            split=dict(dns.nameservers.split),
+            search_domains=dns.search_domains,
+            extra_records=tuple(ExtraRecord(r.name, r.type, r.value) for r in dns.extra_records),
+        ),
+        node_expiry=config.node.expiry or None,
+        ephemeral_timeout=config.node.ephemeral.inactivity_timeout,
+        taildrop=config.taildrop.enabled,
+        auto_update=config.auto_update.enabled,
+        client_logs=config.logtail.enabled,
+    )
+
+
+def settings_of_new_tailnet(config: Config, name: str) -> Settings:
+    """Those of the default tailnet, with names below its domain: host.tailnet.base_domain."""
+    settings = default_settings(config)
+    domain = f"{name}.{settings.base_domain}" if settings.base_domain else ""
+    return msgspec.structs.replace(settings, base_domain=domain)
+
+
+def announce(config: Config, founded: Founded, *, join_line: bool) -> None:
+    """Says on stdout that clients are served, and with `join_line` how to be one."""
+    log.info("serving", url=config.server_url, tailnet=founded.tailnet.name)
+    if join_line:
+        key = asyncio.run(_join_key(config, founded))
+        print(f"tailscale up --login-server={config.server_url} --auth-key={key}", flush=True)
+
+
+async def _join_key(config: Config, founded: Founded) -> str:
+    """A reusable key for a day, of a user made for it."""
+    actor = Actor(kind="cli", name=getpass.getuser(), origin=socket.gethostname())
+    database = await Database.open(founded.dsn, pooler=config.database.pooler, pool_size=1)
+    try:
+        known = await users.list_users(database, founded.tailnet.id, name=JOIN_USER)
+        user = known[0] if known else await users.create_user(database, actor, founded.tailnet.id, JOIN_USER)
+        key = await auth_keys.create_auth_key(
+            database,
+            actor,
+            founded.tailnet.id,
+            user=user.id,
+            reusable=True,
+            expires_at=datetime.now(UTC) + JOIN_KEY_LIFETIME,
+        )
+        return key.text
+    finally:
+        await database.close()

@@ -5,10 +5,11 @@ answers with a length and that many bytes. The worker's first message says that 
 the channel tells either side that the other is gone.
 """
 
+import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -16,6 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from headscale_saas.config import host_port
 from headscale_saas.errors import Unavailable
 
 ASK = b"metrics\n"
@@ -96,11 +98,11 @@ def start_endpoint(address: str, workers: Sequence[WorkerMetrics]) -> Iterator[N
     if not address:
         yield
         return
-    host, _, port = address.rpartition(":")
+    host, port = host_port(address)
     registry = CollectorRegistry()
     registry.register(_Workers(workers))
     try:
-        server, thread = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry)
+        server, thread = start_http_server(port, host or "0.0.0.0", registry)
     except OSError as error:
         raise Unavailable(f"cannot listen on {address} for metrics: {error.strerror}") from None
     try:
@@ -109,3 +111,14 @@ def start_endpoint(address: str, workers: Sequence[WorkerMetrics]) -> Iterator[N
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+async def answer(channel: socket.socket, text: Callable[[], bytes], gone: Callable[[], None]) -> None:
+    """The worker's end: says that it is ready, then answers each question. `gone`: the supervisor is."""
+    loop = asyncio.get_running_loop()
+    channel.setblocking(False)
+    await loop.sock_sendall(channel, READY)
+    while await loop.sock_recv(channel, len(ASK)):
+        body = text()
+        await loop.sock_sendall(channel, LENGTH.pack(len(body)) + body)
+    gone()

@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import msgspec
 
 from headscale_saas import founding
-from headscale_saas.config import Config
+from headscale_saas.config import Config, Loaded, host_port
 from headscale_saas.errors import Unavailable
 from headscale_saas.metrics import WorkerMetrics, start_endpoint
 from headscale_saas.observe import get_logger
@@ -36,8 +37,12 @@ LISTEN_BACKLOG = 4096
 log = get_logger(__name__)
 
 
-def run(config: Config, *, workers: int | None = None, join_line: bool = False) -> None:
-    """Serves until SIGTERM or SIGINT. Raises errors.Error for a setup that cannot work."""
+def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) -> None:
+    """Serves until SIGTERM or SIGINT. Raises errors.Error for a setup that cannot work.
+
+    `join_line` prints a ready `tailscale up` line, with a new auth key, as soon as clients are served.
+    """
+    config = loaded.config
     stop = threading.Event()
     reload = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +52,7 @@ def run(config: Config, *, workers: int | None = None, join_line: bool = False) 
         dsn = stack.enter_context(_database(config))
         founded = founding.found(config, dsn)
         crew = [
-            Worker(index, sock, config, dsn)
+            Worker(index, sock, loaded.file, dsn)
             for index, sock in enumerate(_sockets(config, workers or config.workers, stack))
         ]
         stack.enter_context(_working(crew))
@@ -59,8 +64,8 @@ def run(config: Config, *, workers: int | None = None, join_line: bool = False) 
 @contextmanager
 def _database(config: Config) -> Iterator[str]:
     """The DSN to work on; without one in the configuration, an embedded server in the state directory."""
-    if (url := config.database_url()) is not None:
-        yield url
+    if config.database.dsn is not None:
+        yield config.database.dsn
         return
     server = EmbeddedPostgres(config.state_dir / "postgres")
     server.start()
@@ -71,7 +76,7 @@ def _database(config: Config) -> Iterator[str]:
 
 
 def _sockets(config: Config, count: int, stack: ExitStack) -> list[socket.socket]:
-    host, port = config.listen_address()
+    host, port = host_port(config.listen_addr)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sockets = []
     for _ in range(count):
@@ -122,10 +127,10 @@ def _watch(crew: list["Worker"], stop: threading.Event, reload: threading.Event)
 class Worker:
     """One worker process: started, watched, started again."""
 
-    def __init__(self, index: int, sock: socket.socket, config: Config, dsn: str) -> None:
+    def __init__(self, index: int, sock: socket.socket, config_file: Path | None, dsn: str) -> None:
         self._index = index
         self._socket = sock
-        self._config = config
+        self._config_file = config_file
         self._dsn = dsn
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
@@ -141,7 +146,7 @@ class Worker:
                 dsn=self._dsn,
                 listen_fd=self._socket.fileno(),
                 channel_fd=theirs.fileno(),
-                config=self._config.dump(),
+                config_file=None if self._config_file is None else str(self._config_file),
                 drain_seconds=DRAIN_SECONDS,
             )
             self._process = subprocess.Popen(

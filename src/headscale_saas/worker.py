@@ -8,7 +8,6 @@ import ctypes
 import signal
 import socket
 import sys
-from typing import Any
 
 import msgspec
 import uvloop
@@ -18,13 +17,13 @@ PR_SET_PDEATHSIG = 1
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor tells a worker. The descriptors are inherited."""
+    """What the supervisor tells a worker. The descriptors and the environment are inherited."""
 
     index: int
     dsn: str
     listen_fd: int
     channel_fd: int
-    config: dict[str, Any]
+    config_file: str | None
     drain_seconds: float
 
 

@@ -42,9 +42,7 @@ _STATUS: tuple[tuple[type[Error], int], ...] = (
 class Machine:
     """Dispatches by method and path; `prefixes` serve everything below a path."""
 
-    def __init__(
-        self, routes: Mapping[tuple[str, str], Route], prefixes: Mapping[str, Route]
-    ) -> None:
+    def __init__(self, routes: Mapping[tuple[str, str], Route], prefixes: Mapping[str, Route]) -> None:
         self._routes = routes
         self._prefixes = prefixes
 

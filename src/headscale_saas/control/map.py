@@ -19,7 +19,6 @@ from headscale_saas.tailcfg.codec import decode
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailcfg.maps import ZSTD, MapRequest
 
-
 Lookup = Callable[[NodeKey], Awaitable[NodeRef | None]]
 """Asks the directory which node holds a key."""
 
@@ -30,9 +29,7 @@ Report = Callable[[NodeRef, MapRequest], Awaitable[None]]
 class Map:
     """Finds the node, checks that it is the one at the other end, and serves its mode."""
 
-    def __init__(
-        self, lookup: Lookup, report: Report, cache: Cache, follower: Follower, hub: Hub
-    ) -> None:
+    def __init__(self, lookup: Lookup, report: Report, cache: Cache, follower: Follower, hub: Hub) -> None:
         self._lookup = lookup
         self._report = report
         self._cache = cache
@@ -96,7 +93,7 @@ class Map:
         snapshot = await self._snapshot(ref)
         session = _session(request, wish, ref)
         request.stream.start(200, {"content-type": "application/octet-stream"})
-        request.stream.write(self._hub.whole(snapshot, session, peers=not wish.omit_peers))
+        request.stream.write(self._hub.fetch(snapshot, session, peers=not wish.omit_peers))
         request.stream.end()
 
 
@@ -105,8 +102,6 @@ def _session(request: Request, wish: MapRequest, ref: NodeRef) -> MapSession:
         ref.node,
         wish.node_key,
         request.stream,
-        capver=wish.version,
-        wire_class=capver.wire_class(wish.version),
-        compress=wish.compress == ZSTD,
+        compressed=wish.compress == ZSTD,
         keep_alive=wish.keep_alive,
     )

@@ -11,9 +11,12 @@ _FRAME = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 4rem auto; padding: 0 1rem; color: #1f2430; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 4rem auto; padding: 0 1rem; }}
 code {{ display: block; background: #f2f3f7; padding: .8rem 1rem; border-radius: .4rem; overflow-x: auto; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #14161c; color: #dfe3ec; }} code {{ background: #242833; }} }}
+@media (prefers-color-scheme: dark) {{
+  body {{ background: #14161c; color: #dfe3ec; }}
+  code {{ background: #242833; }}
+}}
 </style>
 </head>
 <body>

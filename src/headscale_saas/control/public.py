@@ -10,9 +10,9 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headscale_saas.access.credentials import is_login_id
+from headscale_saas.access.credentials import read_login_id
 from headscale_saas.control.pages import bad_login_page, login_page
-from headscale_saas.errors import Error
+from headscale_saas.errors import Error, Invalid
 from headscale_saas.tailcfg.keys import MachineKey
 
 # The first capability version that understands the JSON answer of /key.
@@ -96,8 +96,10 @@ class Public:
 
     async def register(self, request: Request) -> Response:
         """Says how to approve this login. Whether the id exists is told to nobody."""
-        login_id = request.path_params["login_id"]
-        return login_page(login_id) if is_login_id(login_id) else bad_login_page()
+        try:
+            return login_page(read_login_id(request.path_params["login_id"]))
+        except Invalid:
+            return bad_login_page()
 
     async def root(self, request: Request) -> Response:
         return HTMLResponse("")

@@ -16,7 +16,7 @@ from headscale_saas.actions.outcome import (
 )
 from headscale_saas.control.request import Request
 from headscale_saas.errors import Error, Unavailable
-from headscale_saas.netmap import names
+from headscale_saas.netmap import identity
 from headscale_saas.observe import get_logger
 from headscale_saas.tailcfg.codec import decode, encode
 from headscale_saas.tailcfg.keys import MachineKey
@@ -31,7 +31,7 @@ Decide = Callable[[MachineKey, int, RegisterRequest, str], Awaitable[Outcome]]
 
 
 class Register:
-    """`server_url` has no slash at its end; login links are built from it and from nothing the client sent."""
+    """`server_url` has no slash at its end; login links are made of it, never of what a client sent."""
 
     def __init__(self, decide: Decide, server_url: str) -> None:
         self._register = decide
@@ -69,7 +69,7 @@ class Register:
 
 def _registered(node: Node, user: Member | None) -> RegisterResponse:
     if user is None:
-        user_id, login = names.tagged_self_id(node.id), node.name
+        user_id, login = identity.self_user(node), node.name
         return RegisterResponse(
             user=User(id=user_id, display_name=login, created=node.created_at),
             login=Login(id=user_id, login_name=login, display_name=login),
@@ -77,9 +77,7 @@ def _registered(node: Node, user: Member | None) -> RegisterResponse:
         )
     shown = user.display_name or user.login_name
     return RegisterResponse(
-        user=User(
-            id=user.id, display_name=shown, profile_pic_url=user.picture_url, created=user.created_at
-        ),
+        user=User(id=user.id, display_name=shown, profile_pic_url=user.picture_url, created=user.created_at),
         login=Login(
             id=user.id,
             provider=user.provider,

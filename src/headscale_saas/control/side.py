@@ -30,9 +30,7 @@ async def feature_query(request: Request) -> None:
     wish = decode(QueryFeatureRequest, request.body)
     if wish.feature not in ("serve", "funnel"):
         raise Invalid(f"unknown feature {wish.feature!r}")
-    answer = QueryFeatureResponse(
-        complete=False, text=f"{wish.feature} is not available in this tailnet."
-    )
+    answer = QueryFeatureResponse(complete=False, text=f"{wish.feature} is not available in this tailnet.")
     request.stream.respond(200, encode(answer), "application/json")
 
 

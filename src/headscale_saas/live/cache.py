@@ -143,7 +143,7 @@ async def _load(feed: FeedTx, tailnet: TailnetId) -> changelog.Moved | Error:
         raise  # the database, not this tailnet
     except Error as error:
         return error
-    return state, _everything(state)
+    return changelog.Moved(state, _everything(state))
 
 
 def _parts(tailnets: list[TailnetId]) -> Iterator[list[TailnetId]]:
@@ -152,6 +152,4 @@ def _parts(tailnets: list[TailnetId]) -> Iterator[list[TailnetId]]:
 
 
 def _everything(state: TailnetState) -> Touched:
-    return Touched(
-        nodes=frozenset(state.nodes), users=frozenset(state.users), settings=True, policy=True
-    )
+    return Touched(nodes=frozenset(state.nodes), users=frozenset(state.users), settings=True, policy=True)

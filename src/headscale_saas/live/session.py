@@ -1,69 +1,48 @@
-"""One map stream of one node, as small as can be: there are thousands in a process."""
+"""One map stream of one node: the sans-IO session, and the stream it is written to."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Protocol
 
 from headscale_saas.live.presence import Stream as PresenceStream
+from headscale_saas.netmap.session import MapSession as Conversation
 from headscale_saas.tailcfg.keys import NodeKey
 from headscale_saas.tailnet.model import NodeId
 
 
 class ByteStream(Protocol):
-    """The answer of a long poll, as the transport gives it."""
+    """The answer of a long poll, as the transport gives it.
+
+    `write` takes all or nothing; False means that the stream is closed, or that what was written before is
+    not on its way yet: then `on_writable` is called when it is.
+    """
 
     on_close: Callable[[], None] | None
     on_writable: Callable[[], None] | None
 
     @property
     def closed(self) -> bool: ...
+    @property
+    def writable(self) -> bool: ...
     def write(self, data: bytes) -> bool: ...
     def end(self) -> None: ...
-    def reset(self) -> None: ...
 
 
-class MapSession:
-    """`needs_full`: what it was sent is unknown or too old; the next message must be a whole netmap.
+class MapSession(Conversation):
+    """As small as can be: there are thousands in a process.
 
-    `audience` and `wire_class` name the shared frames it takes; both belong to what it was sent last.
+    `is_queued`: it waits for its turn to be brought to the newest snapshot.
     """
 
-    __slots__ = (
-        "audience",
-        "capver",
-        "compress",
-        "keep_alive",
-        "needs_full",
-        "node_id",
-        "node_key",
-        "presence",
-        "stream",
-        "turn",
-        "waits_for_full",
-        "wire_class",
-    )
+    __slots__ = ("compressed", "is_queued", "node_key", "presence", "stream")
 
     def __init__(
-        self,
-        node_id: NodeId,
-        node_key: NodeKey,
-        stream: ByteStream,
-        *,
-        capver: int,
-        wire_class: int,
-        compress: bool,
-        keep_alive: bool,
+        self, node_id: NodeId, node_key: NodeKey, stream: ByteStream, *, compressed: bool, keep_alive: bool
     ) -> None:
-        self.node_id = node_id
+        super().__init__(node_id, wants_keep_alive=keep_alive)
         self.node_key = node_key
         self.stream = stream
-        self.capver = capver
-        self.wire_class = wire_class
-        self.compress = compress
-        self.keep_alive = keep_alive
-        self.audience: Hashable = None
-        self.needs_full = True
-        self.waits_for_full = False
-        self.turn = 0  # at which second of the keep-alive round it is due
+        self.compressed = compressed
+        self.is_queued = False
         self.presence: PresenceStream | None = None
 
     def close(self) -> None:

@@ -1,0 +1,111 @@
+"""What is encoded and compressed once and then shared by the sessions of one tailnet.
+
+A whole netmap is put together from the class's chunks, each compressed when it is first needed, and two or
+three pieces of the viewer's own. A delta is compressed once for all sessions that go from one view to
+another; what is left to do for each of them is encryption.
+"""
+
+from collections.abc import Iterable
+
+from headscale_saas.live.cache import Snapshot
+from headscale_saas.netmap import full
+from headscale_saas.netmap.delta import SharedDelta, SharedMessage, shared_delta
+from headscale_saas.netmap.peers import Book, Fragments
+from headscale_saas.netmap.pieces import Piece, Shared, joined
+from headscale_saas.netmap.view import ClassView, View, class_of
+from headscale_saas.policy import Audience
+from headscale_saas.tailcfg.capver import wire_class
+from headscale_saas.tailnet.changes import Touched
+from headscale_saas.tailnet.model import Node, NodeId
+from headscale_saas.wire.mapframe import KEEP_ALIVE, KEEP_ALIVE_ZSTD, compress, frame
+
+ClassKey = tuple[Audience, int]
+
+
+class Frames:
+    """The shared frames of one tailnet at its newest snapshot, and of the step that led to it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._fragments = Fragments()
+        self._books: dict[ClassKey, Book] = {}
+        self._snapshot = snapshot
+        self._before: Snapshot | None = None
+        self._touched: Touched | None = None
+        self._classes: dict[ClassKey, ClassView] = {}
+        self._deltas: dict[tuple[int, int], tuple[ClassView, SharedDelta]] = {}
+
+    def advance(self, snapshot: Snapshot, touched: Touched) -> None:
+        """From here on everything is made for this snapshot; `touched` is what the step touched."""
+        self._before, self._snapshot, self._touched = self._snapshot, snapshot, touched
+        self._classes.clear()
+        self._deltas.clear()
+
+    def view(self, node: Node) -> View:
+        """The view of a node of the newest snapshot; like viewers share the class view."""
+        key = class_of(self._snapshot.compiled, node)
+        of_class = self._classes.get(key)
+        if of_class is None:
+            snapshot = self._snapshot
+            of_class = ClassView(snapshot.state, snapshot.compiled, snapshot.environment, *key)
+            self._classes[key] = of_class
+        return View(of_class, node)
+
+    def shared(self, before: ClassView, after: ClassView) -> SharedDelta:
+        """The difference of two class views, computed once for all who ask."""
+        known = self._deltas.get((id(before), id(after)))
+        if known is None:
+            # The entry holds `before`, so that its id is not given to another view meanwhile.
+            known = before, shared_delta(before, after, self._narrowed(before), self._fragments)
+            self._deltas[id(before), id(after)] = known
+        return known[1]
+
+    def book(self, view: View) -> Book:
+        """The chunks of the view's class."""
+        key = (view.of_class.audience, wire_class(view.viewer.capver))
+        book = self._books.get(key)
+        if book is None:
+            book = self._books[key] = Book(self._fragments)
+        return book
+
+    def _narrowed(self, before: ClassView) -> Touched | None:
+        """A session that skipped a step differs by more than the last step touched."""
+        if self._before is not None and before.state is self._before.state:
+            return self._touched
+        return None
+
+
+def pack(pieces: Iterable[Piece], *, compressed: bool) -> bytes:
+    """One message from pieces; shared ones are compressed once."""
+    if not compressed:
+        return frame(joined(pieces))
+    return frame(b"".join(_packed(p) if isinstance(p, Shared) else compress(p) for p in pieces))
+
+
+def pack_delta(delta: SharedDelta, viewer: NodeId, *, compressed: bool) -> bytes:
+    """The messages of a delta, ready to be written; only who is mentioned in one gets a copy of its own."""
+    return b"".join(_pack_message(message, viewer, compressed=compressed) for message in delta)
+
+
+def pack_one(message: bytes, *, compressed: bool) -> bytes:
+    """One message for one session."""
+    if message is full.KEEP_ALIVE:
+        return KEEP_ALIVE_ZSTD if compressed else KEEP_ALIVE
+    return frame(compress(message) if compressed else message)
+
+
+def _pack_message(message: SharedMessage, viewer: NodeId, *, compressed: bool) -> bytes:
+    if viewer in message.mentions:
+        pieces = message.pieces(without=viewer)
+        return pack(pieces, compressed=compressed) if pieces else b""
+    if not compressed:
+        return frame(message.text())
+    if message.packed is None:
+        message.packed = pack(message.pieces(), compressed=True)
+    return message.packed
+
+
+def _packed(piece: Shared) -> bytes:
+    packed = piece.chunk.packed.get(piece.is_first)
+    if packed is None:
+        packed = piece.chunk.packed[piece.is_first] = compress(piece.text)
+    return packed

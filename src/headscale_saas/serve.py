@@ -1,0 +1,308 @@
+"""One worker, put together by plain constructors, and its orderly end.
+
+Read from top to bottom it is the map of a running process: database, heartbeat, cache and follower, hub
+and presence, doors, edge. Every long-lived task runs in one task group: if one fails, the worker ends and
+the supervisor starts a fresh one.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from headscale_saas import metrics, noise_keys, version
+from headscale_saas.actions import presence as presence_actions
+from headscale_saas.actions import upkeep
+from headscale_saas.actions.approvals import no_policy
+from headscale_saas.actions.logins import LoginWaiters
+from headscale_saas.actions.register import register
+from headscale_saas.actions.report import report
+from headscale_saas.clock import SystemClock
+from headscale_saas.config import Config, load
+from headscale_saas.config.addresses import host_of
+from headscale_saas.control import side
+from headscale_saas.control.machine import Machine
+from headscale_saas.control.map import Map
+from headscale_saas.control.public import Public
+from headscale_saas.control.register import Register
+from headscale_saas.errors import Error, Unavailable
+from headscale_saas.live.cache import Cache, Step
+from headscale_saas.live.derp_source import DerpSource
+from headscale_saas.live.follower import Follower
+from headscale_saas.live.hub import Hub
+from headscale_saas.live.presence import Presence
+from headscale_saas.netmap.view import Environment
+from headscale_saas.observe import Metrics, configure, get_logger
+from headscale_saas.store import directory, sessions
+from headscale_saas.store.database import Database
+from headscale_saas.store.feed import Doorbell, Listener, Rung
+from headscale_saas.store.heartbeat import Heartbeat
+from headscale_saas.store.pool import Address
+from headscale_saas.tailcfg.derpmap import DERPMap
+from headscale_saas.tailcfg.keys import NodeKey
+from headscale_saas.tailnet.changes import NOTHING
+from headscale_saas.tailnet.model import ClusterId, TailnetId, Version
+from headscale_saas.transport.fair import FairQueue
+from headscale_saas.transport.server import Edge
+from headscale_saas.wire.noise import ServerKeys
+from headscale_saas.worker import Order
+
+POOL_SIZE = 8
+LOGIN_POLL_SECONDS = 2.0
+LAG_SECONDS = 0.1
+SUPERSEDED_SECONDS = 0.2
+
+log = get_logger(__name__)
+
+
+async def serve(order: Order, listener: socket.socket, channel: socket.socket) -> int:
+    """Serves until SIGTERM; returns the exit status. Anything that cannot go on ends the process."""
+    config = load(Path(order.config_file) if order.config_file else None).config
+    async with _joined(config, order.dsn) as database:
+        configure(
+            config.log.level,
+            config.log.format,
+            cluster_id=config.cluster_id,
+            process=str(database.process),
+        )
+        keys = await noise_keys.found(database, config.noise.private_key_path, config.secrets.key_path)
+        worker = Worker(config, order.dsn, database, keys)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        loop.add_signal_handler(signal.SIGINT, worker.stop)
+        return await worker.run([listener], channel, order.drain_seconds)
+
+
+@asynccontextmanager
+async def _joined(config: Config, dsn: str) -> AsyncIterator[Database]:
+    """The database, opened as a registered process that lives until the end of the context."""
+    pooler = config.database.pooler
+    async with AsyncExitStack() as stack:
+        tool = await Database.open(dsn, pooler=pooler, pool_size=1)
+        stack.push_async_callback(tool.close)
+        async with tool.directory() as tx:
+            number = await directory.register_process(tx, ClusterId(config.cluster_id), _name())
+        database = await Database.open(dsn, process=number, pooler=pooler, pool_size=POOL_SIZE)
+        stack.push_async_callback(database.close)
+        yield database
+        async with tool.directory() as tx:
+            await directory.sign_off(tx, number)
+
+
+class Worker:
+    """All parts of one worker, made inside the running loop."""
+
+    def __init__(self, config: Config, dsn: str, database: Database, keys: ServerKeys) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._config = config
+        self._database = database
+        self._keys = keys
+        self._stopping = asyncio.Event()
+        self._status = 0
+        self._heartbeat = Heartbeat(dsn, database.process, self._fenced_elsewhere)
+        database.on_fenced = self.fenced
+
+        self._metrics = Metrics()
+        self._work = FairQueue(loop)
+        direct = Address(dsn=config.database.direct_dsn or dsn, name=f"headscale-saas/{database.process}")
+        self._doorbell = Doorbell(database.address)
+        self._listener = Listener(direct, self._heard)
+        self._derp = DerpSource(config.derp.paths, config.derp.urls, _refresh_seconds(config))
+        self._derp.changed = self._derp_map_changed
+        self._cache = Cache(database, self._environment(self._derp.current))
+        self._presence = Presence(
+            partial(presence_actions.admit, database, database.process),
+            partial(presence_actions.ended, database),
+            self._doorbell.ring_sessions,
+        )
+        self._hub = Hub(self._work, self._presence, SystemClock(), random.Random())
+        self._follower = Follower(self._cache, database, self._hub.publish, self._hub.vanish)
+        self._logins = LoginWaiters()
+        self._logins_moved = asyncio.Event()
+        self._taken_over: set[TailnetId] = set()
+        self.edge = self._make_edge()
+        database.on_commit = self._committed
+
+    def stop(self) -> None:
+        """Asks for an orderly end."""
+        self._stopping.set()
+
+    def _fenced_elsewhere(self) -> None:
+        """The heartbeat's thread learned it."""
+        self._loop.call_soon_threadsafe(self.fenced)
+
+    def fenced(self) -> None:
+        """Others declared this process dead and gave its sessions up: it must start afresh."""
+        log.error("declared_dead")
+        self._status = 1
+        self._stopping.set()
+
+    async def run(self, sockets: Sequence[socket.socket], channel: socket.socket | None, drain: float) -> int:
+        """Serves on bound sockets until `stop`; `drain` seconds are given to the streams to move away."""
+        self._heartbeat.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(part) for part in self._parts()]
+                await self.edge.start(sockets)
+                if channel is not None:
+                    tasks.append(group.create_task(metrics.answer(channel, self._metrics_text, self.stop)))
+                await self._stopping.wait()
+                await self.edge.drain(drain)
+                for task in tasks:
+                    task.cancel()
+            await self._presence.flush()
+        finally:
+            self._heartbeat.stop()
+            await self.edge.stop()
+            await self._doorbell.close()
+        return self._status
+
+    def _parts(self) -> Iterable[Coroutine[Any, Any, None]]:
+        """The tasks that run as long as the process does."""
+        yield self._follower.run()
+        yield self._follower.poll()
+        yield self._hub.keep_alive()
+        yield self._presence.run()
+        yield self._watch_loop()
+        yield self._end_superseded()
+        yield self._derp.run()
+        yield self._look_at_logins()
+        yield upkeep.run_forever(self._database)
+        if not self._config.database.pooler or self._config.database.direct_url.get_secret_value():
+            yield self._listener.run()
+
+    async def _watch_loop(self) -> None:
+        """Measures how late the loop is, tells who is connected, and ends streams taken over elsewhere."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
+            self._metrics.queued_work.set(len(self._work))
+            self._metrics.sessions.set(len(self._hub))
+            self._metrics.tailnets_cached.set(len(self._cache.tailnets))
+
+    async def _end_superseded(self) -> None:
+        """Ends the streams here of which a newer one was admitted elsewhere."""
+        while True:
+            await asyncio.sleep(SUPERSEDED_SECONDS)
+            wanted, self._taken_over = self._taken_over, set()
+            for tailnet in wanted:
+                try:
+                    async with self._database.read(tailnet) as tx:
+                        nodes = self._presence.nodes_of(tailnet)
+                        tokens = await sessions.newest_elsewhere(tx, nodes, self._database.process)
+                except (Error, OSError) as error:
+                    log.warning("sessions_not_read", error=str(error))
+                    self._taken_over.add(tailnet)
+                else:
+                    self._presence.superseded(tailnet, tokens)
+
+    def _committed(self, tailnet: TailnetId, version: Version) -> None:
+        """Our own commits: ring the others, and look ourselves without the detour."""
+        self._doorbell.ring(tailnet, version)
+        self._follower.ring([tailnet])
+
+    def _heard(self, rung: Rung) -> None:
+        """A doorbell. After a time of deafness anything may have happened."""
+        self._follower.ring(self._cache.tailnets if rung.deaf else rung.tailnets)
+        self._taken_over.update(self._hub.tailnets if rung.deaf else rung.sessions)
+        if rung.logins or rung.deaf:
+            self._logins_moved.set()
+
+    async def _look_at_logins(self) -> None:
+        """Serves the follow-ups that wait here, when the bell says so and every two seconds."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._logins_moved.wait(), LOGIN_POLL_SECONDS)
+            self._logins_moved.clear()
+            try:
+                await self._logins.look(self._database)
+            except (Unavailable, OSError) as error:
+                log.warning("logins_not_read", error=str(error))
+
+    def _derp_map_changed(self, derp_map: DERPMap) -> None:
+        for snapshot in self._cache.renew_environment(self._environment(derp_map)):
+            self._hub.publish(snapshot.state.tailnet.id, Step(snapshot, NOTHING))
+
+    def _metrics_text(self) -> bytes:
+        return self._metrics.text(
+            cluster_id=self._config.cluster_id, process=str(int(self._database.process))
+        )
+
+    def _environment(self, derp_map: DERPMap) -> Environment:
+        return Environment(derp_map, host_of(self._config.server_url))
+
+    async def _ping(self) -> None:
+        async with self._database.directory() as tx:
+            await tx.fetchval("select 1")
+
+    async def _lookup(self, key: NodeKey) -> directory.NodeRef | None:
+        async with self._database.directory() as tx:
+            return await directory.node_of_key(tx, key)
+
+    def _make_edge(self) -> Edge:
+        config, database = self._config, self._database
+        public = Public(lambda: self._keys.serving, self._ping, version.COMPATIBLE)
+        return Edge(
+            cast(Any, public.app()),  # uvicorn and starlette spell ASGI's types differently
+            self._make_machine(),
+            self._keys,
+            work=self._work,
+            trusted_proxies=config.trusted_proxies,
+            tls=_tls(config),
+        )
+
+    def _make_machine(self) -> Machine:
+        """Everything that nodes may ask inside Noise."""
+        database = self._database
+        decide = partial(register, database, no_policy, wait=self._logins.wait)
+        mapper = Map(
+            self._lookup, partial(report, database, no_policy), self._cache, self._follower, self._hub
+        )
+        return Machine(
+            {
+                ("POST", "/machine/register"): Register(decide, self._config.server_url.rstrip("/")),
+                ("POST", "/machine/map"): mapper,
+                ("POST", "/machine/update-health"): side.accepted,
+                ("POST", "/machine/audit-log"): side.accepted,
+                ("POST", "/machine/feature/query"): side.feature_query,
+                ("GET", "/machine/whoami"): side.whoami,
+                ("HEAD", "/machine/ping-response"): side.ping_response,
+                ("POST", "/machine/ping-response"): side.ping_response,
+            },
+            {
+                "/machine/c2n": side.ping_response,
+                "/machine/set-dns": side.not_built,
+                "/machine/set-device-attr": side.not_built,
+                "/machine/id-token": side.not_built,
+                "/machine/tka/": side.not_built,
+                "/machine/webclient/": side.not_built,
+                "/machine/ssh/": side.not_built,
+            },
+        )
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _refresh_seconds(config: Config) -> float | None:
+    """How often the DERP maps are fetched again; None = once."""
+    return config.derp.update_frequency.total_seconds() if config.derp.auto_update_enabled else None
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if not config.tls_cert_path:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.tls_cert_path, config.tls_key_path)
+    return context
