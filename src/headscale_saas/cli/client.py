@@ -1,0 +1,104 @@
+"""What the commands ask of a server, whatever carries it.
+
+`AdminClient` is headscale's service, one method for each call; it acts on one tailnet. `ServiceClient` is
+what stands above tailnets. `DirectClient` (direct.py) implements both over the database; a remote one
+answers with the same messages. All raise `headscale_saas.errors`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from headscale_saas.cli.messages import ApiKey, Cluster, Health, Node, PreAuthKey, Tailnet, User
+
+
+class AdminClient(Protocol):
+    """Users are found by `name`, then `email`, then `user` (the id); a zero value is no condition."""
+
+    async def health(self) -> Health: ...
+
+    async def create_user(
+        self, name: str, *, display_name: str = "", email: str = "", picture_url: str = ""
+    ) -> User: ...
+
+    async def list_users(self, *, user: int = 0, name: str = "", email: str = "") -> list[User]: ...
+
+    async def rename_user(self, user: int, new_name: str) -> User: ...
+
+    async def delete_user(self, user: int) -> None: ...
+
+    async def create_auth_key(
+        self, *, user: int, reusable: bool, ephemeral: bool, expiration: datetime | None, tags: Sequence[str]
+    ) -> PreAuthKey:
+        """The answer holds the whole key; `user` 0 means a key for tagged nodes that belongs to nobody."""
+        ...
+
+    async def list_auth_keys(self) -> list[PreAuthKey]: ...
+
+    async def expire_auth_key(self, key: int) -> None: ...
+
+    async def delete_auth_key(self, key: int) -> None: ...
+
+    async def list_nodes(self, *, user: str = "") -> list[Node]:
+        """All, or those of the user with this name."""
+        ...
+
+    async def get_node(self, node: int) -> Node: ...
+
+    async def rename_node(self, node: int, new_name: str) -> Node: ...
+
+    async def expire_node(self, node: int, *, expiry: datetime | None = None, never: bool = False) -> Node:
+        """Now, at a time, or never."""
+        ...
+
+    async def delete_node(self, node: int) -> None: ...
+
+    async def set_tags(self, node: int, tags: Sequence[str]) -> Node: ...
+
+    async def set_approved_routes(self, node: int, routes: Sequence[str]) -> Node: ...
+
+    async def backfill_addresses(self) -> list[str]:
+        """Says what changed."""
+        ...
+
+    async def approve_login(self, user: str, auth_id: str) -> Node:
+        """`user` is a name."""
+        ...
+
+    async def reject_login(self, auth_id: str) -> None: ...
+
+    async def create_api_key(self, expiration: datetime | None) -> str:
+        """The whole key."""
+        ...
+
+    async def list_api_keys(self) -> list[ApiKey]: ...
+
+    async def expire_api_key(self, *, key: int = 0, prefix: str = "") -> None: ...
+
+    async def delete_api_key(self, *, key: int = 0, prefix: str = "") -> None: ...
+
+
+class ServiceClient(Protocol):
+    """Tailnets and clusters."""
+
+    async def create_tailnet(
+        self, name: str, *, cluster: int = 0, display_name: str = "", base_domain: str = ""
+    ) -> Tailnet:
+        """What is not given comes from the configuration."""
+        ...
+
+    async def list_tailnets(self) -> list[Tailnet]: ...
+
+    async def show_tailnet(self, name: str) -> Tailnet: ...
+
+    async def delete_tailnet(self, name: str) -> None: ...
+
+    async def create_cluster(
+        self, cluster: int, name: str, *, url: str, region: str, capacity: int
+    ) -> Cluster: ...
+
+    async def list_clusters(self) -> list[Cluster]: ...
+
+
+class Client(AdminClient, ServiceClient, Protocol):
+    """Both."""

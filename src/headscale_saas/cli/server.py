@@ -1,0 +1,79 @@
+"""The server itself: run it, ask it, check its configuration."""
+
+import platform
+import secrets
+from importlib.metadata import version as version_of
+
+import click
+from click.shell_completion import get_completion_class
+
+from headscale_saas.cli.commands import Command, Group
+from headscale_saas.cli.session import Session, current_line, with_server
+from headscale_saas.tailcfg.keys import KEY_BYTES, PrivateKey
+
+SHELLS = ("bash", "fish", "zsh")
+
+
+@click.command("serve", cls=Command)
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve clients.")
+@click.option("--join-line", is_flag=True, help="Print a ready `tailscale up` line when clients are served.")
+def serve(workers: int | None, join_line: bool) -> None:
+    """Run the server; without a configured database it brings one along."""
+    from headscale_saas import supervisor  # noqa: PLC0415 - the other commands need no server
+
+    supervisor.run(current_line().load(), workers=workers, join_line=join_line)
+
+
+@click.command("version", cls=Command)
+def version() -> None:
+    """Print the version."""
+    number = version_of("headscale-saas")
+    runtime = {
+        "version": f"python{platform.python_version()}",
+        "os": platform.system().lower(),
+        "arch": platform.machine(),
+    }
+    current_line().printer.result(
+        {"version": number, "commit": "", "buildTime": "", "go": runtime, "dirty": False},
+        f"headscale-saas version {number}\nruns on: {' '.join(runtime.values())}",
+    )
+
+
+@click.command("configtest", cls=Command)
+def configtest() -> None:
+    """Check the configuration; stdout stays silent, doubts go to stderr."""
+    for warning in current_line().load().warnings:
+        current_line().printer.note(f"Warning: {warning}")
+
+
+@click.command("health", cls=Command)
+@with_server
+async def health(session: Session) -> None:
+    """Exit with 0 if the service can work, else with 1."""
+    session.printer.result(await session.client.health(), "")
+
+
+@click.group("generate", cls=Group, aliases=("gen",))
+def generate() -> None:
+    """Make keys."""
+
+
+@generate.command("private-key")
+def private_key() -> None:
+    """Make a private key for a key file."""
+    raw = bytearray(secrets.token_bytes(KEY_BYTES))
+    raw[0] &= 0b11111000  # RFC 7748, section 5: what X25519 would do anyway, so that all tools agree
+    raw[31] = raw[31] & 0b01111111 | 0b01000000
+    text = PrivateKey(bytes(raw)).reveal()
+    current_line().printer.result({"private_key": text}, text)
+
+
+@click.command("completion", cls=Command)
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script that completes commands: source <(headscale completion bash)."""
+    found = get_completion_class(shell)
+    assert found is not None
+    root = context.find_root()
+    click.echo(found(root.command, {}, "headscale", "_HEADSCALE_COMPLETE").source())
