@@ -182,6 +182,13 @@ class Client:
         return await self.inbox.where(predicate, timeout)
 
     @property
+    def is_connected(self) -> bool:
+        """It polls, on a connection that is open."""
+        return (
+            self.poller.is_wanted and self.calls.connection is not None and not self.calls.connection.closed
+        )
+
+    @property
     def troubles(self) -> deque[Exception]:
         """Why the last polls ended."""
         return self.poller.troubles

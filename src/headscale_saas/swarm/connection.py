@@ -18,6 +18,8 @@ from headscale_saas.wire.noise import Initiator
 from headscale_saas.wire.records import Opener, Sealer
 
 TCP_REPAIR = 19
+BROKEN_OFF = "broken_off"
+"""The code of an Unavailable that the client brought on itself."""
 
 
 class Connection(asyncio.Protocol):
@@ -112,7 +114,7 @@ class Connection(asyncio.Protocol):
         if transport := getattr(self, "transport", None):
             if sock := cast(socket.socket | None, transport.get_extra_info("socket")):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
+            self._fail(Unavailable("the client broke the connection", code=BROKEN_OFF))
 
     def vanish(self) -> bool:
         """Leaves without a packet, as a device that lost its network: the server learns it when it next

@@ -11,7 +11,7 @@ MAX_KEPT = 100
 _MARKS = re.compile(rb"swarm-([0-9a-f]{8})|2001:db8:([0-9a-f]{4}):([0-9a-f]{4}):")
 
 
-class IsolationBroken(AssertionError):  # noqa: N818 (it is an assertion that failed)
+class IsolationBroken(AssertionError):
     """A client was told of another tailnet."""
 
 

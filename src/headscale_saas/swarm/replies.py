@@ -9,7 +9,7 @@ MAX_BODY = 1 << 20
 SHOWN = 200
 
 
-class UnexpectedStatus(Error):  # noqa: N818 (named as the tree in errors.py)
+class UnexpectedStatus(Error):
     """The server answered with another status than 200. `text` is what the official client would log."""
 
     code = "unexpected_status"

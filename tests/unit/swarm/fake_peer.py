@@ -6,7 +6,7 @@ An auth key is the name of a tailnet; all nodes of a tailnet see each other. Kno
 import asyncio
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ class Knobs:
     map_status: int = 200
     leak: bytes = b""
     """Put into every map message, as another tailnet's data would be."""
+    hides: Container[str] = ()
+    """Host names of joiners that nobody is told of."""
     first_message: bytes | None = None
     http: bytes | None = None
     """Answers the upgrade with this instead."""
@@ -76,10 +78,11 @@ class FakePeer:
         _, before = self.nodes.pop(str(request.old_node_key), (tailnet, None))
         number = before.id if before else len(self.nodes) + 1
         assert request.hostinfo
-        self.nodes[str(request.node_key)] = (
-            tailnet or "followed",
-            Node(id=number, key=request.node_key, name=request.hostinfo.hostname, hostinfo=request.hostinfo),
-        )
+        name = request.hostinfo.hostname
+        node = Node(id=number, key=request.node_key, name=name, hostinfo=request.hostinfo)
+        self.nodes[str(request.node_key)] = (tailnet or "followed", node)
+        if name not in self.knobs.hides:
+            self.tell(tailnet, MapResponse(peers_changed=(node,)))
         return RegisterResponse(machine_authorized=True)
 
     def report(self, request: MapRequest) -> None:
