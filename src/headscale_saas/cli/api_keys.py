@@ -37,7 +37,7 @@ def _row(key: ApiKey) -> tuple[str, ...]:
 @with_server
 async def create(session: Session, expiration: str) -> None:
     """Create a key; it is shown this once."""
-    key = await session.client.create_api_key(after(expiration))
+    key = await session.client.create_api_key(after(session.now, expiration))
     session.printer.result(key, key)
 
 

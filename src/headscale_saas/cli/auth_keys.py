@@ -48,7 +48,7 @@ async def create(
         user=await _user_id(session, user),
         reusable=reusable,
         ephemeral=ephemeral,
-        expiration=after(expiration),
+        expiration=after(session.now, expiration),
         tags=tags,
     )
     session.printer.result(made, made.key)

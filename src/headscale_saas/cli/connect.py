@@ -13,10 +13,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from headscale_saas.cli.direct import DirectClient
+from headscale_saas.clock import Clock
 from headscale_saas.config import Config
 from headscale_saas.errors import Unavailable
 from headscale_saas.postgres.server import SUPERUSER
 from headscale_saas.store.database import Database
+from headscale_saas.store.feed import Doorbell
 from headscale_saas.tailnet.model import Actor
 
 EMBEDDED = "headscale"
@@ -27,13 +29,16 @@ LAST_PAUSE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def connected(config: Config, tailnet: str) -> AsyncIterator[DirectClient]:
+async def connected(config: Config, tailnet: str, clock: Clock) -> AsyncIterator[DirectClient]:
     """A client for the tailnet of this name ("" = the configured default)."""
     database = await _open(config)
+    doorbell = Doorbell(database.address)
+    database.on_commit = doorbell.ring
     try:
-        yield DirectClient(database, config, _actor(config), tailnet or config.tailnet.name)
+        yield DirectClient(database, doorbell, config, clock, _actor(config), tailnet or config.tailnet.name)
     finally:
         await database.close()
+        await doorbell.close()
 
 
 async def _open(config: Config) -> Database:

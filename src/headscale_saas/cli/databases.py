@@ -6,9 +6,6 @@ import click
 
 from headscale_saas.cli.commands import Group
 from headscale_saas.cli.session import current_line
-from headscale_saas.errors import Unavailable
-
-CONNECT_SECONDS = 5
 
 
 @click.group("db", cls=Group)
@@ -31,31 +28,15 @@ def migrate() -> None:
 def status() -> None:
     """Say which schema the database has, and whether this release works with it."""
     from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415
-    from headscale_saas.store.migrate import SCHEMA_VERSION  # noqa: PLC0415
+    from headscale_saas.store.migrate import SCHEMA_VERSION, installed  # noqa: PLC0415
 
     config = current_line().config()
-    version, oldest = _installed(config.database.direct_dsn or find_dsn(config))
+    version, oldest = installed(config.database.direct_dsn or find_dsn(config))
     needed = {"schema": version, "wanted": SCHEMA_VERSION, "oldest_program": oldest}
     text = f"schema {version}, this release has {SCHEMA_VERSION}: "
     current_line().printer.result(needed, text + _advice(version, oldest, SCHEMA_VERSION))
     if version < SCHEMA_VERSION or oldest > SCHEMA_VERSION:
         raise click.exceptions.Exit(1)
-
-
-def _installed(dsn: str) -> tuple[int, int]:
-    """The schema's number, and that of the oldest program that works on it. 0 for an empty database."""
-    import psycopg  # noqa: PLC0415
-
-    from headscale_saas.store.migrate import INSTALLED  # noqa: PLC0415
-
-    try:
-        with psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS) as connection:
-            row = connection.execute(INSTALLED).fetchone()
-    except psycopg.errors.UndefinedTable:
-        return 0, 0
-    except psycopg.OperationalError as problem:
-        raise Unavailable(f"the database does not answer: {str(problem).splitlines()[0]}") from None
-    return (row[0], row[1]) if row else (0, 0)
 
 
 def _advice(version: int, oldest: int, wanted: int) -> str:

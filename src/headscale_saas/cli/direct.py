@@ -1,7 +1,7 @@
 """The client that needs no server: it runs the verbs itself, in a transaction on the database."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -9,10 +9,12 @@ from headscale_saas import founding
 from headscale_saas.actions import api_keys, auth_keys, clusters, logins, nodes, tailnets, users
 from headscale_saas.actions.approvals import no_policy
 from headscale_saas.cli import messages, translate
+from headscale_saas.clock import Clock
 from headscale_saas.config import Config
 from headscale_saas.errors import NotFound
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import tailnet_by_name
+from headscale_saas.store.feed import Doorbell
 from headscale_saas.tailnet.model import Actor, ClusterId, KeyId, Node, NodeId, TailnetId, User, UserId
 from headscale_saas.tailnet.routes import served_routes
 
@@ -20,9 +22,13 @@ from headscale_saas.tailnet.routes import served_routes
 class DirectClient:
     """Acts on the tailnet called `tailnet`, which need not exist for what stands above tailnets."""
 
-    def __init__(self, database: Database, config: Config, actor: Actor, tailnet: str) -> None:
+    def __init__(
+        self, database: Database, doorbell: Doorbell, config: Config, clock: Clock, actor: Actor, tailnet: str
+    ) -> None:
         self._database = database
+        self._doorbell = doorbell
         self._config = config
+        self._clock = clock
         self._actor = actor
         self._tailnet_name = tailnet
         self._known: TailnetId | None = None
@@ -120,7 +126,7 @@ class DirectClient:
         rows = await nodes.list_nodes(self._database, tailnet)
         owners = await self._users_by_id()
         keys = {key.id: key for key in await auth_keys.list_auth_keys(self._database, tailnet)}
-        served, now = served_routes(rows), datetime.now(UTC)
+        served, now = served_routes(rows), self._clock.now()
         return [translate.node_message(node, owners, keys, served, now) for node in rows if wanted(node)]
 
     async def _message(self, node: Node) -> messages.Node:
@@ -177,12 +183,13 @@ class DirectClient:
     async def approve_login(self, user: str, auth_id: str) -> messages.Node:
         owner = await self._user_named(user)
         tailnet = await self._tailnet()
-        return await self._message(
-            await logins.approve_login(self._database, no_policy, self._actor, tailnet, owner.id, auth_id)
-        )
+        node = await logins.approve_login(self._database, no_policy, self._actor, tailnet, owner.id, auth_id)
+        self._doorbell.ring_logins()
+        return await self._message(node)
 
     async def reject_login(self, auth_id: str) -> None:
         await logins.reject_login(self._database, self._actor, auth_id)
+        self._doorbell.ring_logins()
 
     # API keys
 

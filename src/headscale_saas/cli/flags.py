@@ -42,9 +42,9 @@ def hoist(root: click.Group, words: Sequence[str]) -> list[str]:
             back.append(word)
         else:
             for piece in _pieces(word, {**persistent, **own}):
-                is_persistent = piece.option in persistent.values() and command is not root
+                is_persistent = piece.option in persistent.values()
                 (front if is_persistent else back).extend(_written(piece, queue, context))
-    return back if command is root else [*front, *path, *back]
+    return [*front, *path, *back]
 
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
@@ -81,8 +81,8 @@ def _below(command: click.Command) -> dict[str, click.Option]:
     """The options of a command and of all below it. Of one spelling, one that takes a value is preferred."""
     found: dict[str, click.Option] = {}
     if isinstance(command, click.Group):
-        for name in command.list_commands(context := click.Context(command)):
-            for spelling, option in _below(command.get_command(context, name) or command).items():
+        for below in command.commands.values():  # without those that are loaded only when named
+            for spelling, option in _below(below).items():
                 if spelling not in found or found[spelling].is_flag:
                     found[spelling] = option
     return {**found, **options_of(command)}

@@ -23,7 +23,7 @@ class Timestamp(msgspec.Struct, frozen=True, omit_defaults=True):
         since = time - datetime(1970, 1, 1, tzinfo=UTC)
         return cls(since.days * 86400 + since.seconds, since.microseconds * 1000)
 
-    def time(self) -> datetime:
+    def as_datetime(self) -> datetime:
         return datetime.fromtimestamp(self.seconds, UTC).replace(microsecond=self.nanos // 1000)
 
 

@@ -1,7 +1,7 @@
 """`headscale nodes`."""
 
 import base64
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
@@ -31,12 +31,12 @@ def nodes() -> None:
 @with_server
 async def list_(session: Session, user: str) -> None:
     """List nodes."""
-    found, now = await session.client.list_nodes(user=user), datetime.now(UTC)
+    found, now = await session.client.list_nodes(user=user), session.now
     session.printer.table(found, COLUMNS, (_row(node, now) for node in found))
 
 
 def _row(node: Node, now: datetime) -> tuple[Cell, ...]:
-    has_expired = node.expiry is not None and node.expiry.time() <= now
+    has_expired = node.expiry is not None and node.expiry.as_datetime() <= now
     return (
         str(node.id),
         clean(node.name),
@@ -109,7 +109,7 @@ async def expire(session: Session, identifier: int, expiry: str, disable: bool) 
         raise Invalid("--expiry and --disable exclude each other")
     at = moment_of(expiry) if expiry else None
     node = await session.client.expire_node(identifier, expiry=at, never=disable)
-    is_later = at is not None and at > datetime.now(UTC)
+    is_later = at is not None and at > session.now
     done = "Node expiry disabled" if disable else "Node expiration updated" if is_later else "Node expired"
     session.printer.result(node, done)
 

@@ -104,7 +104,7 @@ def lines(items: Iterable[str]) -> str:
 
 
 def moment(time: Timestamp | None, absent: str = "N/A") -> str:
-    return time.time().strftime("%Y-%m-%d %H:%M:%S") if time else absent
+    return time.as_datetime().strftime("%Y-%m-%d %H:%M:%S") if time else absent
 
 
 def good(text: str) -> Text:

@@ -4,7 +4,8 @@ import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
@@ -12,6 +13,7 @@ import click
 
 from headscale_saas.cli.client import Client
 from headscale_saas.cli.output import Printer
+from headscale_saas.clock import Clock, SystemClock
 from headscale_saas.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Line:
     printer: Printer
     force: bool
     tailnet: str
+    clock: Clock = field(default_factory=SystemClock)
 
     def load(self) -> "Loaded":
         """The configuration. Raises Invalid with all its faults."""
@@ -66,6 +69,10 @@ class Session:
     def printer(self) -> Printer:
         return self.line.printer
 
+    @property
+    def now(self) -> datetime:
+        return self.line.clock.now()
+
 
 Verb = Callable[Concatenate[Session, P], Awaitable[None]]
 
@@ -83,7 +90,7 @@ def with_server(verb: Verb[P]) -> Callable[P, None]:
 async def _connected(line: Line, verb: Verb[P], *args: P.args, **kwargs: P.kwargs) -> None:
     from headscale_saas.cli.connect import connected  # noqa: PLC0415 - see Line.load
 
-    async with connected(line.config(), line.tailnet) as client:
+    async with connected(line.config(), line.tailnet, line.clock) as client:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 await verb(Session(client, line), *args, **kwargs)

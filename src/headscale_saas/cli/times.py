@@ -6,10 +6,10 @@ from headscale_saas.config.durations import parse_duration
 from headscale_saas.errors import Invalid
 
 
-def after(duration: str) -> datetime:
-    """The moment so long from now: `24h`, `90d`. Raises Invalid."""
+def after(now: datetime, duration: str) -> datetime:
+    """The moment so long after now: `24h`, `90d`. Raises Invalid."""
     try:
-        return datetime.now(UTC) + parse_duration(duration)
+        return now + parse_duration(duration)
     except Invalid as problem:
         raise Invalid(f"parsing duration: {problem.message}", field="expiration") from None
     except OverflowError:

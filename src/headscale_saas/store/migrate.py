@@ -55,6 +55,20 @@ def _migrate(dsn: str, guard: Any) -> None:
     _upgrade(dsn)
 
 
+def installed(dsn: str) -> tuple[int, int]:
+    """The schema's number, and that of the oldest programs that work on it. (0, 0): there is none yet."""
+    import psycopg  # noqa: PLC0415
+
+    try:
+        with psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS) as connection:
+            version, compat = connection.execute(INSTALLED).fetchone() or (0, 0)
+            return int(version), int(compat)
+    except psycopg.errors.UndefinedTable:
+        return 0, 0
+    except psycopg.OperationalError as problem:
+        raise Unavailable(f"the database does not answer: {str(problem).splitlines()[0]}") from None
+
+
 def refuse_unknown(version: int, compat: int) -> None:
     """Raises Refused when programs of our schema no longer work on `version`."""
     if compat > SCHEMA_VERSION:
