@@ -9,6 +9,7 @@ netmap      how a client merges the messages of its poll
 oracle      nothing told to one tailnet carries the mark of another
 poller      keeps the long poll open, with the official back-off (`backoff`)
 poll        one long poll: frames, watchdog
+sayings     what it says of itself in its requests
 calls       its requests and their `replies`
 connection  one Noise connection: `upgrade`, handshake, `http2` on `frames`
 site        the server's address and key

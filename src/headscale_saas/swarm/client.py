@@ -24,14 +24,13 @@ from headscale_saas.swarm.identity import Identity, Mark, hostinfo
 from headscale_saas.swarm.inbox import Inbox, Predicate
 from headscale_saas.swarm.netmap import ClientNetmap
 from headscale_saas.swarm.poller import Poller
+from headscale_saas.swarm.sayings import LOGOUT, Said, map_request, register_request
 from headscale_saas.swarm.site import Site
 from headscale_saas.tailcfg.codec import Json, decode
-from headscale_saas.tailcfg.maps import ZSTD, MapRequest
-from headscale_saas.tailcfg.register import RegisterAuth, RegisterRequest, RegisterResponse
+from headscale_saas.tailcfg.maps import MapRequest
+from headscale_saas.tailcfg.register import RegisterResponse
 
 TIMEOUT = 10.0
-LOGOUT = datetime.fromisoformat("1970-01-01T00:02:03+00:00")
-"""The past moment that the official client asks to expire at when it logs out."""
 _numbers = itertools.count(1)
 
 
@@ -56,12 +55,15 @@ class Client:
         self.site = Site(site) if isinstance(site, str) else site
         self.number = next(_numbers) if number is None else number
         self.mark = Mark.of(tailnet)
-        self.identity = identity or Identity()
         self.hostname = hostname or f"{self.mark.text}-{self.number:05d}"
-        self.hostinfo = hostinfo(self.mark, self.hostname)
-        self.endpoints: tuple[str, ...] = (self.mark.endpoint(1 + self.number % 65535),)
+        self.said = Said(
+            identity or Identity(),
+            hostinfo(self.mark, self.hostname),
+            (self.mark.endpoint(1 + self.number % 65535),),
+            self.site.capver,
+        )
         self.inbox = Inbox(self.mark, self.hostname, self.site.oracle, decodes=decodes)
-        self.calls = Calls(self.site, self.identity)
+        self.calls = Calls(self.site, self.said.identity)
         self.poller = Poller(self.calls, self.inbox, self._poll_request, reconnects=reconnects)
         self.registered: RegisterResponse | None = None
 
@@ -106,15 +108,11 @@ class Client:
             RegisterResponse,
             await self.calls.post(
                 "/machine/register",
-                RegisterRequest(
-                    version=self.site.capver,
-                    node_key=self.identity.node_key,
-                    old_node_key=self.identity.old_node_key,
-                    nl_key=self.identity.nl_key,
-                    auth=RegisterAuth(auth_key=auth_key) if auth_key else None,
-                    expiry=expiry,
+                register_request(
+                    self.said,
+                    auth_key=auth_key,
                     followup=followup,
-                    hostinfo=self.hostinfo,
+                    expiry=expiry,
                     ephemeral=ephemeral,
                     tailnet=tailnet,
                 ),
@@ -149,16 +147,16 @@ class Client:
 
     async def report(self) -> None:
         """A lite update: all it has to say of itself."""
-        await self.calls.post("/machine/map", self._map_request(omit_peers=True))
+        await self.calls.post("/machine/map", map_request(self.said, stream=False))
 
     async def update_endpoints(self, endpoints: Sequence[str]) -> None:
         """`ip:port` texts; see also `self.mark.endpoint`."""
-        self.endpoints = tuple(endpoints)
+        self.said.endpoints = tuple(endpoints)
         await self.report()
 
     async def update_hostinfo(self, **changes: Json) -> None:
         """Members of `tailcfg.hostinfo.Hostinfo`, in snake_case."""
-        self.hostinfo = replace(self.hostinfo, **changes)
+        self.said.hostinfo = replace(self.said.hostinfo, **changes)
         await self.report()
 
     async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
@@ -169,6 +167,15 @@ class Client:
         return reply.status, bytes(reply.body)
 
     # --- what it knows ---
+
+    @property
+    def identity(self) -> Identity:
+        return self.said.identity
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """What it reported last, or is about to."""
+        return self.said.endpoints
 
     @property
     def netmap(self) -> ClientNetmap:
@@ -224,18 +231,4 @@ class Client:
             await self.calls.connection.close()
 
     def _poll_request(self) -> MapRequest:
-        return self._map_request(stream=True)
-
-    def _map_request(self, *, stream: bool = False, omit_peers: bool = False) -> MapRequest:
-        return MapRequest(
-            version=self.site.capver,
-            compress=ZSTD,
-            keep_alive=True,
-            node_key=self.identity.node_key,
-            disco_key=self.identity.disco_key,
-            stream=stream,
-            omit_peers=omit_peers,
-            hostinfo=self.hostinfo,
-            endpoints=self.endpoints,
-            endpoint_types=(1,) * len(self.endpoints),
-        )
+        return map_request(self.said, stream=True)

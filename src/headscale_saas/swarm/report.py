@@ -54,7 +54,7 @@ class Phase:
 
 @dataclass
 class Report:
-    """At the end: `incomplete` ones decode and do not know what their peers said; `lost` ones have no poll."""
+    """At the end: `incomplete` ones decode, and miss what their peers said; `lost` ones have no poll."""
 
     clients: int
     tailnets: int
