@@ -8,6 +8,7 @@ connection  one Noise connection: handshake, records, back-pressure
 session     HTTP/2 on it: requests in
 outbound    answers out: the hot path, and queues that wait for windows or the socket
 streams     the seam to `control`: Request, Stream, Handler
+http2       `h2` with our limits, in less memory
 windows     DATA frames past `h2.send_data`, with its flow windows
 frames      cutting and counting frames before `h2` sees them
 fair        work in slices, round-robin by key (also for `live`)
@@ -27,7 +28,8 @@ writes to it later, from the loop's thread:
 * `write(data)` takes the whole of `data` or nothing of it. True: it is sent or queued, and will arrive in
   order unless the stream closes. False: the stream is closed, or its queue is not empty and `data` does not
   fit the bound; then the holder should remember that it "needs full" and wait for `on_writable`.
-* An empty queue takes a write of any size (a full netmap), and drains it as windows and socket allow.
+* An empty queue takes a write of any size (a full netmap) and 64 KiB more behind it; it drains as windows
+  and socket allow.
 * `writable`: the queue is empty. `on_writable()` is called when the queue has become empty.
 * `closed`, and `on_close()`: called once, when nothing more can be written, whoever ended the stream. After
   it the stream calls nothing any more. What either callback raises is logged and goes no further.

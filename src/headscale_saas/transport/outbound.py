@@ -110,13 +110,13 @@ class Outbound:
         return True
 
     def enqueue(self, stream: Stream, data: bytes) -> bool:
-        """False if it does not fit; a stream without a queue takes anything."""
-        if stream.queued and stream.queued + len(data) > self._around.limits.stream_queue_bytes:
-            return False
+        """False if it does not fit. The first is taken whatever its size, and a bound's worth behind it."""
         if stream.queue is None:
-            stream.queue = deque()
+            stream.queue, stream.room = deque(), len(data) + self._around.limits.stream_queue_bytes
             self._moved(stream)
             self._backlog[stream.id] = stream
+        if stream.queued + len(data) > stream.room:
+            return False
         stream.queue.append(memoryview(data))
         stream.queued += len(data)
         self.drain_soon()

@@ -30,8 +30,8 @@ _BACKLOG = 2048
 class Edge:
     """One door for everything that comes by TCP. Make it inside the running loop.
 
-    `app` is an ordinary ASGI app (its lifespan is not run); `control` answers what comes inside Noise; `work` is
-    the process's fair queue. `upgrades` are further paths that may leave HTTP, such as a relay's. The sockets
+    `app` is an ordinary ASGI app (its lifespan is not run); `control` answers what comes inside Noise; `work`
+    is the process's fair queue. `upgrades` are further paths that may leave HTTP (a relay). The sockets
     are bound by the caller, who may share them among processes.
     """
 

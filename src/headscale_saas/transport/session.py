@@ -7,8 +7,6 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -21,23 +19,16 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError as H2Error
-from h2.settings import SettingCodes, Settings
 
 from headscale_saas.errors import Invalid, LimitReached, ProtocolError
 from headscale_saas.transport.frames import FrameCutter, FrameMeter
-from headscale_saas.transport.limits import Limits
+from headscale_saas.transport.http2 import ServerH2
 from headscale_saas.transport.outbound import Outbound, Wire
 from headscale_saas.transport.requests import Head, read_head
 from headscale_saas.transport.streams import Connection, Request, Stream, Surroundings
 from headscale_saas.transport.sweep import NEVER
 
-_CONFIG = H2Configuration(client_side=False)
-
 _log = logging.getLogger(__name__)
-
-
-class _H2(H2Connection):
-    MAX_CLOSED_STREAMS = 128  # the library remembers 65,536: megabytes for each long-lived client
 
 
 class Http2Session:
@@ -61,7 +52,7 @@ class Http2Session:
         self._wire = wire
         self._around = around
         self.connection = connection
-        self._h2 = _server_side(around.limits)
+        self._h2 = ServerH2(around.limits)
         self._cutter = FrameCutter()
         self._meter = FrameMeter(around.limits)
         self.out = Outbound(self._h2, wire, self._meter, around, connection.machine, self._closed)
@@ -245,14 +236,3 @@ class Http2Session:
     def _close_if_retired(self) -> None:
         if self._retiring and not self._streams:
             self._wire.close()
-
-
-def _server_side(limits: Limits) -> H2Connection:
-    h2 = _H2(_CONFIG)
-    advertised = {
-        SettingCodes.MAX_CONCURRENT_STREAMS: limits.streams,
-        SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes,
-    }
-    h2.local_settings = Settings(client=False, initial_values=advertised)
-    h2.decoder.max_header_list_size = limits.header_bytes
-    return h2

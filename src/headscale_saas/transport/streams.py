@@ -64,6 +64,7 @@ class Stream:
         "queue",
         "queued",
         "request",
+        "room",
         "state",
         "task",
     )
@@ -81,6 +82,7 @@ class Stream:
         self.body_bytes = 0
         self.queue: deque[memoryview] | None = None
         self.queued = 0
+        self.room = 0
         self.moved_at = 0.0
 
     @property

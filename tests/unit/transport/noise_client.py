@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -19,7 +19,7 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from headscale_saas.tailcfg.keys import PrivateKey
 from headscale_saas.transport.fair import FairQueue
@@ -115,7 +115,8 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, window: int) -> None:
         self.reader, self.writer = reader, writer
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
-        self.h2.local_settings.update({SettingCodes.INITIAL_WINDOW_SIZE: window, SettingCodes.ENABLE_PUSH: 0})
+        settings = {SettingCodes.INITIAL_WINDOW_SIZE: window, SettingCodes.ENABLE_PUSH: 0}
+        self.h2.local_settings = Settings(client=True, initial_values=settings)
         self.answers: dict[int, Answer] = {}
         self.auto_window = True
         self.goaway: int | None = None
@@ -164,6 +165,7 @@ class Client:
                 self.answers[event.stream_id or 0].reset = int(event.error_code or 0)
             case ConnectionTerminated():
                 self.goaway, self.words = int(event.error_code or 0), event.additional_data or b""
+                self.h2.state_machine.state = ConnectionState.CLIENT_OPEN  # h2 would read no further
 
     def flush(self) -> None:
         self.send(self.h2.data_to_send())

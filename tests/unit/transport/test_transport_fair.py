@@ -1,0 +1,146 @@
+"""The fair queue, in steps and in time."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from noise_client import wait_for
+
+from headscale_saas.transport.fair import FairQueue
+
+
+class Clock:
+    """Time that passes only when work says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def spends(self, seconds: float, then: Callable[[], None]) -> Callable[[], None]:
+        def work() -> None:
+            self.now += seconds
+            then()
+
+        return work
+
+
+async def test_keys_take_turns() -> None:
+    order: list[str] = []
+    queue = FairQueue(asyncio.get_running_loop())
+
+    def steps(name: str, count: int) -> Iterator[None]:
+        for index in range(count):
+            order.append(f"{name}{index}")
+            yield
+
+    queue.submit("a", steps("a", 3))
+    queue.submit("a", lambda: order.append("a-last"))
+    queue.submit("b", steps("b", 2))
+    assert len(queue) == 3
+    await wait_for(lambda: not len(queue))
+    assert order == ["a0", "b0", "a1", "b1", "a2", "a-last"]
+
+
+async def test_a_slice_ends_after_its_time() -> None:
+    clock, done, turns = Clock(), [], []
+    loop = asyncio.get_running_loop()
+    queue = FairQueue(loop, slice_seconds=0.005, clock=clock)
+    for index in range(6):
+        queue.submit(index, clock.spends(0.002, lambda: done.append(len(turns))))
+
+    def turn() -> None:
+        turns.append(None)
+        if len(queue):
+            loop.call_soon(turn)
+
+    loop.call_soon(turn)
+    await wait_for(lambda: not len(queue))
+    assert [done.count(number) for number in sorted(set(done))] == [3, 3]
+
+
+async def test_without_a_slice_one_step_runs_in_each_turn() -> None:
+    queue, ran = FairQueue(asyncio.get_running_loop(), slice_seconds=0), []
+    for index in range(3):
+        queue.submit("key", lambda index=index: ran.append(index))  # type: ignore[misc]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(ran) <= 2
+    await wait_for(lambda: ran == [0, 1, 2])
+
+
+async def test_a_share_leaves_the_rest_of_the_time() -> None:
+    queue, started = FairQueue(asyncio.get_running_loop(), share=0.25), time.monotonic()
+    busy = 0.0
+
+    def burn() -> None:
+        nonlocal busy
+        start = time.thread_time()
+        while time.thread_time() - start < 0.002:
+            pass
+        busy += time.thread_time() - start
+
+    for index in range(20):
+        queue.submit(index, burn)
+    await wait_for(lambda: not len(queue))
+    assert busy / (time.monotonic() - started) < 0.4
+
+
+async def test_failing_work_does_not_stop_the_queue(caplog: pytest.LogCaptureFixture) -> None:
+    queue, ran = FairQueue(asyncio.get_running_loop()), []
+
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    queue.submit("a", fail)
+    queue.submit("a", lambda: ran.append(1))
+    await wait_for(lambda: ran)
+    assert "queued work failed" in caplog.text
+
+
+async def test_work_may_submit_for_its_own_key() -> None:
+    queue, order = FairQueue(asyncio.get_running_loop()), []
+
+    def first() -> None:
+        queue.submit("a", lambda: order.append("third"))
+        order.append("first")
+
+    queue.submit("a", first)
+    queue.submit("a", lambda: order.append("second"))
+    await wait_for(lambda: len(order) == 3)
+    assert order == ["first", "second", "third"]
+
+
+@pytest.mark.slow
+async def test_a_thousand_readable_sockets_do_not_delay_a_timer() -> None:
+    """Each has 5 ms of work; handled where they are received, they would hold the loop for 5 s."""
+    loop = asyncio.get_running_loop()
+    queue, handled, gaps = FairQueue(loop), [], []
+
+    class Receiver(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            queue.submit(id(self), self.handle)
+
+        def handle(self) -> None:
+            end = time.thread_time() + 0.005
+            while time.thread_time() < end and len(handled) < 300:  # the rest is free, to be done sooner
+                pass
+            handled.append(self)
+
+    pairs = [socket.socketpair() for _ in range(1000)]
+    for ours, _ in pairs:
+        await loop.connect_accepted_socket(Receiver, ours)
+    for _, theirs in pairs:
+        os.write(theirs.fileno(), b"x")
+    while len(handled) < 1000:
+        start = time.monotonic()
+        await asyncio.sleep(0.02)
+        gaps.append(time.monotonic() - start - 0.02)
+    assert max(gaps) < 0.07
+    for _, theirs in pairs:
+        theirs.close()
+    await asyncio.sleep(0)
