@@ -96,7 +96,8 @@ async def _put(tx: TailnetTx, table: str, columns: tuple[str, ...], row: tuple[o
     values = ", ".join(f"${i}" for i in range(1, len(columns) + 3))
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
     await tx.execute(
-        f"insert into {table} ({names}) values ({values}) on conflict (tailnet_id, id) do update set {changes}",
+        f"insert into {table} ({names}) values ({values})"
+        f" on conflict (tailnet_id, id) do update set {changes}",
         tx.tailnet,
         tx.head.cluster_id,
         *row,

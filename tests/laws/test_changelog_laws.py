@@ -10,7 +10,6 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_world import ADMIN, a_node, a_user, new_tailnet, process, put_node, put_user
 
 from headscale_saas.errors import Refused, Unavailable
 from headscale_saas.store import changelog
@@ -19,6 +18,7 @@ from headscale_saas.store.tailnets import settings_to_text
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import NodeId, Settings, TailnetId, UserId, Version
 from headscale_saas.tailnet.state import TailnetState
+from store_world import ADMIN, a_node, a_user, new_tailnet, process, put_node, put_user
 
 Operation = Callable[[TailnetTx], Awaitable[None]]
 names = count(1)

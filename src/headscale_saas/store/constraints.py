@@ -76,7 +76,8 @@ GONE: tuple[type[Exception], ...] = (
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.ReadOnlySQLTransactionError,  # a primary that became a standby
-    asyncpg.TargetServerAttributeNotMatched,  # it was one already when we came
+    # The server we came to is a standby; or it said goodbye at the very moment when we began to speak.
+    asyncpg.InternalClientError,
     OSError,  # TimeoutError is one: an answer that did not come at all
 )
 BUSY: tuple[type[Exception], ...] = (
