@@ -1,12 +1,21 @@
-"""Streams begin and end; online and offline."""
+"""Streams begin and end; online and offline.
+
+`sessions` is unversioned: who holds a node's newest stream. What peers see is `nodes.online`, a version like
+any other, and it flips off only after a grace, so that a reconnect costs nothing.
+"""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
+from headscale_saas.errors import NotFound
+from headscale_saas.store import directory, sessions
 from headscale_saas.store.database import Database
-from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
+from headscale_saas.store.transactions import TailnetTx
+from headscale_saas.tailnet.model import SYSTEM, NodeId, ProcessNumber, TailnetId
+
+GRACE = timedelta(seconds=10)
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -23,14 +32,55 @@ async def admit(
 
     A node that is missing in the answer does not exist, or has a newer stream already: end its stream.
     """
-    raise NotImplementedError
+    async with db.unversioned(tailnet) as tx:
+        rows = await sessions.connect(tx, nodes, process)
+        admitted = {row["node_id"]: Admitted(row["token"], row["previous"]) for row in rows}
+        # In a statement of its own: `settle` may have taken a node offline while we waited for its row.
+        offline = await sessions.offline_among(tx, list(admitted))
+    if offline:
+
+        async def show(tx: TailnetTx) -> None:
+            tx.touch(nodes=await sessions.show_online(tx, offline))
+
+        await db.write(tailnet, SYSTEM, show)
+    return admitted
 
 
 async def ended(db: Database, tailnet: TailnetId, tokens: Mapping[NodeId, int]) -> None:
     """Streams ended. One that was replaced meanwhile (another token) counts for nothing."""
-    raise NotImplementedError
+    try:
+        async with db.unversioned(tailnet) as tx:
+            await sessions.end(tx, tokens)
+    except NotFound:
+        return  # the tailnet is gone, and its sessions with it
 
 
 async def settle(db: Database, now: datetime) -> int:
-    """Takes nodes offline whose last stream ended 10 s ago, or whose process died. Returns how many."""
-    raise NotImplementedError
+    """Takes nodes offline whose last stream ended 10 s ago, or whose process died. Returns how many.
+
+    A process that was declared dead ended its streams with its last heartbeat.
+    """
+    async with db.directory() as tx:
+        dead = {
+            process.number: process.heartbeat_at
+            for process in await directory.list_processes(tx)
+            if process.dead_at is not None
+        }
+        due = await sessions.due(
+            tx, now - GRACE, [number for number, at in dead.items() if at <= now - GRACE]
+        )
+    return sum([await _settle(db, tailnet, now - GRACE, dead) for tailnet in due])
+
+
+async def _settle(
+    db: Database, tailnet: TailnetId, before: datetime, dead: Mapping[ProcessNumber, datetime]
+) -> int:
+    async def settled(tx: TailnetTx) -> int:
+        gone = await sessions.settle(tx, before, dead)
+        tx.touch(nodes=gone)
+        return len(gone)
+
+    try:
+        return await db.write(tailnet, SYSTEM, settled)
+    except NotFound:
+        return 0

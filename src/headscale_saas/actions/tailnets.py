@@ -1,27 +1,64 @@
 """Tailnets as a whole."""
 
+import re
+
+from headscale_saas.errors import Invalid, NotFound
+from headscale_saas.store import directory, joins
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import TailnetHead
+from headscale_saas.store.tailnets import tailnet_from
+from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import Actor, ClusterId, Settings, Tailnet
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 async def create_tailnet(
     db: Database, actor: Actor, name: str, cluster: ClusterId, settings: Settings
 ) -> Tailnet:
     """`name` is a DNS label in lower case. Raises Invalid, Conflict (taken), NotFound (cluster)."""
-    raise NotImplementedError
+    if not _NAME.fullmatch(name):
+        raise Invalid("a tailnet's name is a DNS label: a-z, 0-9 and inner hyphens, at most 63", field="name")
+    async with db.directory() as tx:
+        if await directory.get_cluster(tx, cluster) is None:
+            raise NotFound("cluster not found", code="no_such_cluster")
+        head = await directory.create_tailnet(tx, name, cluster, settings)
+
+    async def note(tx: TailnetTx) -> None:
+        tx.audit("tailnet.create", f"tailnet {name}", {"cluster": cluster})
+
+    await db.write(head.id, actor, note)
+    return tailnet_from(head, settings)
 
 
 async def list_tailnets(db: Database) -> list[TailnetHead]:
     """By id."""
-    raise NotImplementedError
+    async with db.directory() as tx:
+        return await directory.list_tailnets(tx)
 
 
 async def show_tailnet(db: Database, name: str) -> Tailnet:
     """Raises NotFound ("tailnet not found")."""
-    raise NotImplementedError
+    head = await _existing(db, name)
+    async with db.read(head.id) as tx:
+        return tailnet_from(tx.head, await joins.settings_of(tx))
 
 
 async def delete_tailnet(db: Database, actor: Actor, name: str) -> None:
-    """With everything in it, for ever. Raises NotFound."""
-    raise NotImplementedError
+    """With everything in it, for ever; only its audit log stays. Raises NotFound."""
+    head = await _existing(db, name)
+
+    async def note(tx: TailnetTx) -> None:
+        tx.audit("tailnet.delete", f"tailnet {name}")
+
+    await db.write(head.id, actor, note)
+    async with db.directory() as tx:
+        await directory.delete_tailnet(tx, head.id)
+
+
+async def _existing(db: Database, name: str) -> TailnetHead:
+    async with db.directory() as tx:
+        head = await directory.tailnet_by_name(tx, name)
+    if head is None:
+        raise NotFound("tailnet not found", code="no_such_tailnet")
+    return head

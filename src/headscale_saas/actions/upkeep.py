@@ -1,15 +1,114 @@
-"""What time alone changes."""
+"""What time alone changes: expiry, ephemeral nodes, offline after the grace, and what is swept away.
 
-from datetime import datetime
+One process at a time does it, whoever holds the lease; a round is idempotent and bounded, so one that breaks
+off in the middle harms nothing. Where work is due is asked of the directory, then each tailnet does its own.
+"""
 
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+
+from headscale_saas.actions import presence
+from headscale_saas.errors import Error, NotFound
+from headscale_saas.observe import get_logger
+from headscale_saas.store import addresses, changelog, directory, joins, nodes, sessions
 from headscale_saas.store.database import Database
+from headscale_saas.store.transactions import TailnetTx
+from headscale_saas.tailnet.model import SYSTEM, NodeId, TailnetId
+
+LEASE = "upkeep"
+LEASE_DURATION = timedelta(seconds=10)
+ADDRESS_REST = timedelta(hours=24)
+LOG_KEPT = timedelta(minutes=10)
+DEAD_KEPT = timedelta(days=1)
+MOST_PER_TAILNET = 500
+MOST_TAILNETS = 1000
+"""How much one round does; the next one goes on."""
+
+log = get_logger(__name__)
+
+Verb = Callable[[TailnetTx], Awaitable[int]]
 
 
 async def run_once(db: Database, now: datetime | None = None) -> bool:
     """One round, if this process gets the lease. False: another process does it. `now` is for tests."""
-    raise NotImplementedError
+    async with db.directory() as tx:
+        if await directory.take_lease(tx, LEASE, LEASE_DURATION) is None:
+            return False
+        await directory.declare_dead(tx)
+        if now is None:
+            now = await sessions.database_time(tx)
+    await presence.settle(db, now)
+    await _expire_nodes(db, now)
+    await _remove_ephemeral(db, now)
+    await _wake_addresses(db, now)
+    await _sweep(db)
+    return True
 
 
 async def run_forever(db: Database, period_seconds: float = 2.0) -> None:
     """Rounds until cancelled. A round that fails is logged, and the next one is tried."""
-    raise NotImplementedError
+    while True:
+        try:
+            await run_once(db)
+        except Error as error:
+            log.warning("upkeep_failed", code=error.code, reason=error.message)
+        # Processes that started together shall not ask for the lease together for ever.
+        await asyncio.sleep(period_seconds * random.uniform(0.8, 1.2))
+
+
+async def _expire_nodes(db: Database, now: datetime) -> None:
+    async def expire(tx: TailnetTx) -> int:
+        expired = await nodes.expire(tx, now, MOST_PER_TAILNET)
+        tx.touch(nodes=expired)
+        _audit(tx, "node.expire", expired)
+        return len(expired)
+
+    async with db.directory() as tx:
+        due = await nodes.expiry_due(tx, now)
+    await _each(db, due, expire)
+
+
+async def _remove_ephemeral(db: Database, now: datetime) -> None:
+    async def remove(tx: TailnetTx) -> int:
+        timeout = (await joins.settings_of(tx)).ephemeral_timeout
+        gone = await nodes.abandoned(tx, now - timeout, MOST_PER_TAILNET)
+        if gone:
+            await nodes.delete(tx, gone)
+            tx.touch(nodes=gone)
+            _audit(tx, "node.delete", gone)
+        return len(gone)
+
+    async with db.directory() as tx:
+        due = await nodes.ephemeral_due(tx, now)
+    await _each(db, due, remove)
+
+
+async def _wake_addresses(db: Database, now: datetime) -> None:
+    async def wake(tx: TailnetTx) -> int:
+        return await addresses.wake(tx, now - ADDRESS_REST)
+
+    async with db.directory() as tx:
+        due = await addresses.rest_over(tx, now - ADDRESS_REST)
+    await _each(db, due, wake)
+
+
+async def _sweep(db: Database) -> None:
+    async with db.directory() as tx:
+        await directory.delete_expired_logins(tx)
+        await changelog.trim(tx, LOG_KEPT)
+        await directory.forget_dead(tx, DEAD_KEPT)
+
+
+async def _each(db: Database, due: Iterable[TailnetId], verb: Verb) -> None:
+    for tailnet in list(due)[:MOST_TAILNETS]:
+        try:
+            await db.write(tailnet, SYSTEM, verb)
+        except NotFound:
+            continue  # deleted meanwhile
+
+
+def _audit(tx: TailnetTx, action: str, touched: list[NodeId]) -> None:
+    for node in touched:
+        tx.audit(action, f"node {node}", {"reason": "time"})

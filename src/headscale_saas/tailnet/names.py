@@ -59,6 +59,13 @@ def suffixed(label: str, suffix: int) -> str:
     return label[: MAX_LABEL - len(ending)].rstrip("-") + ending
 
 
+def belongs_to(name: str, label: str) -> bool:
+    """Whether the name is this label, or this label with a suffix."""
+    ending = name.rpartition("-")[2]
+    is_suffix = ending.isdecimal() and ending != "0" and len(ending) <= 8
+    return name == label or (is_suffix and name == suffixed(label, int(ending)))
+
+
 class Search(msgspec.Struct, frozen=True):
     """Every suffix up to `taken` is held to be taken; `free` is the lowest known free one."""
 

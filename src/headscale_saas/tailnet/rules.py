@@ -4,8 +4,8 @@
 which node the device is: `Keep` an existing one as it is, `Renew` it with a new authorisation, or `Create`.
 
     device holds            credential               answer
-    its key, not expired    the same owner's         Keep: the auth key is not looked at (containers restart
-                                                     with one that was used up long ago)
+    its key, not expired    the same owner's, or     Keep: the auth key is not looked at (containers restart
+                            one that is gone         with one that was used up or deleted long ago)
     its key                 another owner's, valid   NeedsNewKey: one node key is one node
     a node of the owner     valid                    Renew
     only a user's node      tags, valid              Renew: it becomes the tagged node; of several: refused
@@ -88,19 +88,22 @@ def by_key(key: AuthKey) -> Grant:
 
 
 def admit(
-    join: Join, grant: Grant, here: Sequence[Node], now: datetime, *, room: int | None = None
+    join: Join, grant: Grant | None, here: Sequence[Node], now: datetime, *, room: int | None = None
 ) -> Admission:
     """Decides. `here` are the tailnet's nodes with this machine key or this node key.
 
-    `room` is how many more nodes the tailnet may have (None: no limit). Raises Refused, LimitReached.
+    `grant` is None for an auth key that does not exist or whose secret is wrong. `room` is how many more
+    nodes the tailnet may have (None: no limit). Raises Refused, LimitReached.
     """
     holder = next((node for node in here if node.node_key == join.node_key), None)
     if holder is not None and holder.machine_key != join.machine_key:
         raise Refused(KEY_IN_USE, code="key_in_use")
     own = [node for node in here if node.machine_key == join.machine_key]
-    node = _same_owner(own, grant)
+    node = holder if grant is None else _same_owner(own, grant)
     if holder is not None and holder is node and not is_expired(holder, now):
         return Keep(holder)
+    if grant is None:
+        raise Refused(UNKNOWN_KEY, code="auth_key_unknown")
     _check_grant(join, grant, now)
     node = node or _converted(own, grant)
     if holder is not None and holder is not node:

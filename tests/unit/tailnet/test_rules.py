@@ -97,6 +97,17 @@ def test_which_node_it_is(case: Case):
     assert rules.admit(case.join, rules.by_key(case.key), case.here, NOW) == case.answer
 
 
+def test_a_restart_with_a_key_that_is_gone():
+    assert rules.admit(join(node_key=KEY), None, (MINE,), NOW) == Keep(MINE)
+
+
+@pytest.mark.parametrize("here", [(), (MINE,), (GONE_STALE,)])
+def test_a_key_that_is_gone_lets_nobody_in(here: tuple[Node, ...]):
+    new = join(node_key=KEY if here == (GONE_STALE,) else NEW_KEY)
+    with pytest.raises(Refused, match="invalid pre auth key"):
+        rules.admit(new, None, here, NOW)
+
+
 REFUSALS = [
     Case("a spent key", "authkey already used", key=SPENT),
     Case("an expired key", "authkey expired", key=EXPIRED),

@@ -203,6 +203,9 @@ create table nodes (
 ) with (fillfactor = 80);
 -- One node per machine and owner; a machine has at most one tagged node.
 create unique index nodes_machine on nodes (tailnet_id, machine_key, coalesce(user_id, 0));
+-- Where time is due. `online` is in no index, so that a flip of it touches none.
+create index nodes_expiring on nodes (expires_at) where expires_at is not null and not expired;
+create index nodes_ephemeral on nodes (tailnet_id) where ephemeral;
 
 -- A freed address rests for a day, so that a stale netmap cannot point to its next holder.
 create table freed_addresses (
@@ -212,6 +215,7 @@ create table freed_addresses (
   freed_at   timestamptz not null,
   primary key (tailnet_id, address)
 );
+create index freed_addresses_by_time on freed_addresses (freed_at);
 
 -- ── Tailnet tables: live sessions (unversioned) ─────────────────────────────────────────────────────────────
 

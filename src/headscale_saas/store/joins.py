@@ -1,0 +1,103 @@
+"""What a registration has to know, in two statements: one for the directory, one for the tailnet."""
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from headscale_saas.store import auth_keys, users
+from headscale_saas.store.directory.keys import NodeRef, ref_from_record
+from headscale_saas.store.tailnets import settings_from_text
+from headscale_saas.store.transactions import DirectoryTx, TailnetTx
+from headscale_saas.tailcfg.keys import NodeKey
+from headscale_saas.tailnet.addresses import Address
+from headscale_saas.tailnet.model import AuthKey, Settings, TailnetId, User, UserId
+
+_KEY = ", ".join(f"k.{name} as key_{name}" for name in auth_keys.COLUMNS)
+_USER = ", ".join(f"u.{name} as user_{name}" for name in users.COLUMNS)
+
+FACTS = f"""
+select s.settings, {_KEY}, {_USER},
+  array(select name from nodes where tailnet_id = $1 and name = any($4::text[])) as names,
+  greatest((select ipv4 from nodes where tailnet_id = $1 and ipv4 is not null order by ipv4 desc limit 1),
+           (select address from freed_addresses where tailnet_id = $1 and address < '::'
+            order by address desc limit 1)) as ipv4,
+  greatest((select ipv6 from nodes where tailnet_id = $1 and ipv6 is not null order by ipv6 desc limit 1),
+           (select address from freed_addresses where tailnet_id = $1 and address >= '::'
+            order by address desc limit 1)) as ipv6
+from tailnet_settings s
+left join auth_keys k on k.tailnet_id = $1 and k.prefix = $2
+left join users u on u.tailnet_id = $1 and u.id = coalesce(k.user_id, $3)
+where s.tailnet_id = $1
+"""
+
+WHEREABOUTS = """
+select k.tailnet_id, k.node_id, k.machine_key, k.node_key, t.version
+from node_keys k join tailnets t on t.id = k.tailnet_id where k.node_key = any($1::bytea[])
+union all
+select tailnet_id, null, null, null, null from auth_key_prefixes where prefix = $2
+"""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """`user` is the auth key's, or the one asked for. `names` are those of the asked that are taken.
+
+    `ipv4` and `ipv6` are the highest in use or resting, of any range; None: there is none.
+    """
+
+    settings: Settings
+    auth_key: AuthKey | None
+    user: User | None
+    names: frozenset[str]
+    ipv4: Address | None
+    ipv6: Address | None
+
+
+async def facts(
+    tx: TailnetTx, names: Collection[str], *, prefix: str | None = None, user: UserId | None = None
+) -> Facts:
+    """`prefix` is that of an auth key; `user` who approved, where there is no key."""
+    row: Any = await tx.fetchrow(FACTS, tx.tailnet, prefix, user, list(names))
+    return Facts(
+        settings=_settings(row["settings"]),
+        auth_key=auth_keys.with_prefix(row, "key_"),
+        user=None if row["user_id"] is None else users.from_record(_unprefixed(row)),
+        names=frozenset(row["names"]),
+        ipv4=row["ipv4"],
+        ipv6=row["ipv6"],
+    )
+
+
+def _unprefixed(row: Any) -> dict[str, Any]:
+    return {name: row[f"user_{name}"] for name in users.COLUMNS}
+
+
+@lru_cache(maxsize=1024)
+def _settings(text: str) -> Settings:
+    return settings_from_text(text)
+
+
+class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the directory knows of the keys in a registration. `held` and `held_before` are their nodes."""
+
+    auth_tailnet: TailnetId | None
+    held: NodeRef | None
+    held_before: NodeRef | None
+
+
+async def whereabouts(tx: DirectoryTx, key: NodeKey, before: NodeKey, prefix: str | None) -> Whereabouts:
+    """Looks a node key, the one before it and the prefix of an auth key up."""
+    rows = await tx.fetch(WHEREABOUTS, [key, before], prefix)
+    refs = {ref.node_key: ref for ref in map(ref_from_record, (row for row in rows if row["node_key"]))}
+    return Whereabouts(
+        auth_tailnet=next((row["tailnet_id"] for row in rows if not row["node_key"]), None),
+        held=refs.get(key),
+        held_before=refs.get(before),
+    )
+
+
+async def settings_of(tx: TailnetTx) -> Settings:
+    """The settings of the tailnet."""
+    text: str = await tx.fetchval("select settings from tailnet_settings where tailnet_id = $1", tx.tailnet)
+    return _settings(text)

@@ -1,0 +1,106 @@
+"""Sessions: the newest map stream of each node. Unversioned; a token is never given twice."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from headscale_saas.store.transactions import DirectoryTx, TailnetTx
+from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
+
+CONNECT = """
+with wanted as (
+  select w.id from unnest($3::bigint[]) as w(id)
+  where exists (select from nodes n where n.tailnet_id = $1 and n.id = w.id) order by w.id
+), before as (
+  select node_id, process from sessions
+  where tailnet_id = $1 and node_id = any($3::bigint[]) and ended_at is null
+)
+insert into sessions as s (tailnet_id, node_id, cluster_id, token, process, started_at)
+select $1, id, $2, nextval('session_tokens'), $4, now() from wanted
+on conflict (tailnet_id, node_id) do update
+  set token = excluded.token, process = excluded.process, started_at = excluded.started_at, ended_at = null
+  where s.token < excluded.token
+returning s.node_id, s.token, (select process from before where before.node_id = s.node_id) as previous
+"""
+
+END = """
+update sessions s set ended_at = now()
+from unnest($2::bigint[], $3::bigint[]) as e(node_id, token)
+where s.tailnet_id = $1 and s.node_id = e.node_id and s.token = e.token and s.ended_at is null
+"""
+
+SETTLE = """
+with dead as (
+  select * from unnest($3::bigint[], $4::timestamptz[]) as d(process, at)
+), over as (
+  delete from sessions s where s.tailnet_id = $1
+    and (s.ended_at <= $2 or (s.ended_at is null and s.process in (select process from dead where at <= $2)))
+  returning s.node_id, coalesce(s.ended_at, (select at from dead where dead.process = s.process)) as at
+)
+update nodes n set online = false, last_seen = over.at
+from over where n.tailnet_id = $1 and n.id = over.node_id and n.online
+returning n.id
+"""
+
+DUE = """
+select distinct tailnet_id from sessions
+where ended_at <= $1 or (ended_at is null and process = any($2::bigint[]))
+order by tailnet_id
+"""
+
+
+async def connect(tx: TailnetTx, nodes: Collection[NodeId], process: ProcessNumber) -> list[Any]:
+    """Counts streams in; rows of node_id, token, previous (the process of a stream that lives, or null)."""
+    return await tx.fetch(CONNECT, tx.tailnet, tx.head.cluster_id, sorted(nodes), process)
+
+
+async def end(tx: TailnetTx, tokens: Mapping[NodeId, int]) -> None:
+    """Ends the streams that still are the newest of their node."""
+    await tx.execute(END, tx.tailnet, list(tokens), list(tokens.values()))
+
+
+async def offline_among(tx: TailnetTx, nodes: Collection[NodeId]) -> list[NodeId]:
+    """Those of the nodes that are not shown online."""
+    sql = "select id from nodes where tailnet_id = $1 and id = any($2::bigint[]) and not online"
+    return [row["id"] for row in await tx.fetch(sql, tx.tailnet, list(nodes))]
+
+
+async def show_online(tx: TailnetTx, nodes: Collection[NodeId]) -> list[NodeId]:
+    """Those that have a live stream come online; returns the ones that were not."""
+    sql = """
+    update nodes n set online = true where n.tailnet_id = $1 and n.id = any($2::bigint[]) and not n.online
+      and exists (select from sessions s where s.tailnet_id = $1 and s.node_id = n.id and s.ended_at is null)
+    returning n.id
+    """
+    return [row["id"] for row in await tx.fetch(sql, tx.tailnet, list(nodes))]
+
+
+async def settle(tx: TailnetTx, before: datetime, dead: Mapping[ProcessNumber, datetime]) -> list[NodeId]:
+    """Takes nodes offline whose stream ended, or whose process was last heard of, at or before this time."""
+    rows = await tx.fetch(SETTLE, tx.tailnet, before, list(dead), list(dead.values()))
+    return [row["id"] for row in rows]
+
+
+async def due(tx: DirectoryTx, before: datetime, dead: Collection[ProcessNumber]) -> list[TailnetId]:
+    """The tailnets for which `settle` has something to do."""
+    return [row["tailnet_id"] for row in await tx.fetch(DUE, before, list(dead))]
+
+
+async def newest_elsewhere(
+    tx: TailnetTx, nodes: Collection[NodeId], process: ProcessNumber
+) -> dict[NodeId, int]:
+    """The tokens of those of the nodes whose newest stream is, or was, another process's."""
+    rows = await tx.fetch(
+        "select node_id, token from sessions"
+        " where tailnet_id = $1 and node_id = any($2::bigint[]) and process <> $3",
+        tx.tailnet,
+        list(nodes),
+        process,
+    )
+    return {row["node_id"]: row["token"] for row in rows}
+
+
+async def database_time(tx: DirectoryTx) -> datetime:
+    """The database's clock, which all processes share."""
+    now: datetime = await tx.fetchval("select now()")
+    return now
