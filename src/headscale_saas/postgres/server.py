@@ -56,7 +56,8 @@ SETTINGS = {
 }
 CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-ALARMING = re.compile(r"(FATAL|PANIC|ERROR|WARNING):  (?!the database system is )")
+ALARMING = re.compile(r"PANIC:|LOG:  server process .* (was terminated|exited)")
+"""Other faults are answers to a client of ours, which says them itself."""
 
 log = get_logger(__name__)
 
