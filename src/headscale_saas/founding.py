@@ -47,17 +47,22 @@ class Founded(msgspec.Struct, frozen=True):
 def found(config: Config, dsn: str) -> Founded:
     """Makes what is missing. Raises errors.Error with what to do about it."""
     migrate(config.database.direct_dsn or dsn)
-    return asyncio.run(_found(config, dsn))
+    return Founded(dsn, asyncio.run(_found(config, dsn)))
 
 
-async def _found(config: Config, dsn: str) -> Founded:
+async def _found(config: Config, dsn: str) -> Tailnet:
     database = await Database.open(dsn, pooler=config.database.pooler, pool_size=1)
     try:
-        await _found_cluster(database, ClusterId(config.cluster_id))
-        await noise_keys.found(database, config.noise.private_key_path, config.secrets.key_path)
-        return Founded(dsn, await _found_tailnet(database, config))
+        return await found_in(database, config)
     finally:
         await database.close()
+
+
+async def found_in(database: Database, config: Config) -> Tailnet:
+    """The same in a migrated database; returns the default tailnet."""
+    await _found_cluster(database, ClusterId(config.cluster_id))
+    await noise_keys.found(database, config.noise.private_key_path, config.secrets.key_path)
+    return await _found_tailnet(database, config)
 
 
 async def _found_cluster(database: Database, cluster: ClusterId) -> None:

@@ -1,0 +1,143 @@
+"""Several workers in one event loop over one real database: what a flow test needs of the service.
+
+    async with service(dsn, workers=2) as house:
+        acme = await house.tailnet("acme")
+        async with house.client(acme, worker=0) as alice, house.client(acme, worker=1) as bob: …
+
+Every client carries marks of its tailnet and fails when it meets a mark of another one, so each flow
+test is a test of isolation too.
+"""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from headscale_saas import founding, noise_keys
+from headscale_saas.actions import auth_keys, tailnets, users
+from headscale_saas.config import Config
+from headscale_saas.serve import Worker
+from headscale_saas.store import directory
+from headscale_saas.store.database import Database
+from headscale_saas.swarm.client import Client
+from headscale_saas.swarm.site import Site
+from headscale_saas.tailnet.model import Actor, ClusterId, TailnetId, UserId
+
+TESTER = Actor(kind="cli", name="tester", origin="test")
+
+DERP_MAP = """
+regions:
+  901:
+    regionid: 901
+    regioncode: test
+    regionname: Test
+    nodes:
+      - {name: 901a, regionid: 901, hostname: 127.0.0.1, ipv4: 127.0.0.1, stunport: 3478, derpport: 3340}
+"""
+
+
+class Home(msgspec.Struct, frozen=True):
+    """A tailnet with one user and a reusable key."""
+
+    id: TailnetId
+    name: str
+    user: UserId
+    key: str
+
+
+class Running:
+    """One worker that serves on a loopback port."""
+
+    def __init__(self, worker: Worker, database: Database, site: Site, listener: socket.socket) -> None:
+        self.worker = worker
+        self.database = database
+        self.site = site
+        self._listener = listener
+        self._task = asyncio.create_task(worker.run([listener], None, 0.0))
+
+    async def stop(self) -> None:
+        """An orderly end."""
+        self.worker.stop()
+        await self._task
+        await self.database.close()
+
+    async def die(self) -> None:
+        """As by `kill -9`: connections break, and nothing is said to the database."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self.database.close()
+
+
+class House:
+    """The service under test. `tool` is a database handle for looking and for what an admin does."""
+
+    def __init__(self, dsn: str, config: Config, tool: Database) -> None:
+        self.dsn = dsn
+        self.config = config
+        self.tool = tool
+        self.workers: list[Running] = []
+
+    async def tailnet(self, name: str) -> Home:
+        """A new tailnet, with addresses that every other one may use, too."""
+        settings = founding.settings_of_new_tailnet(self.config, name)
+        made = await tailnets.create_tailnet(self.tool, TESTER, name, ClusterId(1), settings)
+        user = await users.create_user(self.tool, TESTER, made.id, "alice")
+        return Home(made.id, name, user.id, await self.key(made.id, user.id))
+
+    async def key(
+        self, tailnet: TailnetId, user: UserId, *, reusable: bool = True, ephemeral: bool = False
+    ) -> str:
+        made = await auth_keys.create_auth_key(
+            self.tool, TESTER, tailnet, user=user, reusable=reusable, ephemeral=ephemeral
+        )
+        return made.text
+
+    def client(self, home: Home, worker: int = 0, **how: object) -> Client:
+        """A simulated client of that tailnet that talks to one worker."""
+        return Client(self.workers[worker].site, tailnet=home.name, **how)  # type: ignore[arg-type]
+
+    async def start_worker(self) -> Running:
+        """One more worker, as a process of its own number."""
+        async with self.tool.directory() as tx:
+            number = await directory.register_process(tx, ClusterId(1), "test")
+        database = await Database.open(self.dsn, process=number)
+        keys = await noise_keys.found(
+            database, self.config.noise.private_key_path, self.config.secrets.key_path
+        )
+        listener = socket.create_server(("127.0.0.1", 0))
+        worker = Worker(self.config, self.dsn, database, keys)
+        site = Site(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        running = Running(worker, database, site, listener)
+        self.workers.append(running)
+        return running
+
+
+@asynccontextmanager
+async def service(dsn: str, *, workers: int = 1, **settings: object) -> AsyncIterator[House]:
+    """A running service; `settings` are keys of the configuration."""
+    async with AsyncExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        derp = state / "derp.yaml"
+        derp.write_text(DERP_MAP)
+        config = Config.model_validate(
+            {
+                "state_dir": state,
+                "server_url": "http://127.0.0.1:8080",
+                "database": {"url": dsn},
+                "derp": {"paths": [str(derp)], "urls": []},
+                **settings,
+            }
+        )
+        tool = await Database.open(dsn, pool_size=4)
+        stack.push_async_callback(tool.close)
+        await founding.found_in(tool, config)
+        house = House(dsn, config, tool)
+        for _ in range(workers):
+            await house.start_worker()
+        yield house
+        for running in house.workers:
+            await running.stop()
