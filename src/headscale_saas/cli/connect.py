@@ -15,9 +15,10 @@ from urllib.parse import quote
 from headscale_saas.cli.direct import DirectClient
 from headscale_saas.clock import Clock
 from headscale_saas.config import Config
-from headscale_saas.errors import Unavailable
+from headscale_saas.errors import Error, Refused, Unavailable
 from headscale_saas.postgres.server import SUPERUSER
 from headscale_saas.store.database import Database
+from headscale_saas.store.directory import list_tailnets
 from headscale_saas.store.feed import Doorbell
 from headscale_saas.tailnet.model import Actor
 
@@ -46,14 +47,35 @@ async def _open(config: Config) -> Database:
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
-            return await Database.open(
-                find_dsn(config), name="headscale-saas-cli", pool_size=2, pooler=config.database.pooler
-            )
-        except Unavailable as problem:
+            return await _open_now(config)
+        except (Unavailable, Refused) as problem:
+            if not _may_pass(config, problem):
+                raise
             if asyncio.get_running_loop().time() + pause > deadline:
                 raise _nobody_there(config, problem) from None
         await asyncio.sleep(pause * random.uniform(0.5, 1))
         pause = min(pause * 2, LAST_PAUSE_SECONDS)
+
+
+async def _open_now(config: Config) -> Database:
+    database = await Database.open(
+        find_dsn(config), name="headscale-saas-cli", pool_size=2, pooler=config.database.pooler
+    )
+    if config.database.dsn is None:
+        try:
+            async with database.directory() as tx:
+                if not await list_tailnets(tx):
+                    raise Unavailable("the server is just making its first tailnet")
+        except BaseException:
+            await database.close()
+            raise
+    return database
+
+
+def _may_pass(config: Config, problem: Error) -> bool:
+    """A server that starts makes its database, schema and roles; a configured one is as it is."""
+    is_starting = config.database.dsn is None
+    return is_starting or (isinstance(problem, Unavailable) and problem.code != "locked_out")
 
 
 def find_dsn(config: Config) -> str:
@@ -74,7 +96,7 @@ def embedded_dsn(data_dir: Path) -> str:
     return f"postgresql://{SUPERUSER}@/{EMBEDDED}?host={quote(socket_dir, safe='')}"
 
 
-def _nobody_there(config: Config, problem: Unavailable) -> Unavailable:
+def _nobody_there(config: Config, problem: Error) -> Unavailable:
     waited = f"{config.cli.timeout.total_seconds():g} s"
     if config.database.dsn:
         return Unavailable(f"the database did not answer within {waited}: {problem.message}")

@@ -208,7 +208,7 @@ class DirectClient:
             self._actor,
             await self._tailnet(),
             key=KeyId(key) if key else None,
-            prefix=prefix or None,
+            prefix=translate.bare_prefix(prefix) or None,
         )
 
     async def delete_api_key(self, *, key: int = 0, prefix: str = "") -> None:
@@ -217,7 +217,7 @@ class DirectClient:
             self._actor,
             await self._tailnet(),
             key=KeyId(key) if key else None,
-            prefix=prefix or None,
+            prefix=translate.bare_prefix(prefix) or None,
         )
 
     # Tailnets and clusters

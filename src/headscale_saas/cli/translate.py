@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from headscale_saas.access.credentials import KeyKind, masked
+from headscale_saas.access.credentials import PREFIX_LENGTH, KeyKind, masked
 from headscale_saas.cli import messages
 from headscale_saas.cli.messages import TAGGED_DEVICES, Timestamp
 from headscale_saas.store.directory import Cluster, TailnetHead
@@ -68,6 +68,11 @@ def api_key_message(key: ApiKey) -> messages.ApiKey:
         created_at=Timestamp.of(key.created_at),
         last_seen=Timestamp.of(key.last_used_at),
     )
+
+
+def bare_prefix(text: str) -> str:
+    """The prefix of an API key as people give it: bare, as lists show it, or the whole key."""
+    return text.removeprefix(KeyKind.API.value)[:PREFIX_LENGTH]
 
 
 def node_message(node: Node, users: Users, keys: Keys, served: Served, now: datetime) -> messages.Node:

@@ -80,6 +80,10 @@ GONE: tuple[type[Exception], ...] = (
     asyncpg.InternalClientError,
     OSError,  # TimeoutError is one: an answer that did not come at all
 )
+LOCKED_OUT: tuple[type[Exception], ...] = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # of which the wrong password is one
+)
 BUSY: tuple[type[Exception], ...] = (
     asyncpg.OperatorInterventionError,  # of which the statement timeout is left
     asyncpg.InsufficientResourcesError,  # 53…: too many connections, disk or memory full
@@ -113,6 +117,8 @@ def translated(problem: BaseException) -> BaseException:
         return problem
     if isinstance(problem, GONE) or _is_closed(problem):
         return DatabaseGone("the database does not answer")
+    if isinstance(problem, LOCKED_OUT):
+        return Unavailable("there is no such database, or user or password are wrong", code="locked_out")
     if isinstance(problem, BUSY):
         return Unavailable("the database is too busy", code="database_busy")
     return _refusal(problem) if isinstance(problem, VIOLATION) else problem

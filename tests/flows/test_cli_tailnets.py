@@ -1,0 +1,123 @@
+"""`tailnets`, `clusters`, `db`, `health`; and that a tailnet knows nothing of its neighbour."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import CommandLine
+
+
+def command_line(dsn: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    config = directory / "config.yaml"
+    config.write_text(
+        f"database:\n  url: {dsn}\nstate_dir: {directory}\ndns:\n  base_domain: example.org\n"
+        "cli:\n  timeout: 300ms\n"
+    )
+    return CommandLine(config, capsys)
+
+
+@pytest.fixture
+def cli(database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    cli = command_line(database_dsn, tmp_path, capsys)
+    cli.ok("clusters create 1 one")
+    return cli
+
+
+def test_tailnets_are_created_listed_shown_and_deleted(cli: CommandLine) -> None:
+    assert cli.ok("tailnets", "create", "acme", "-d", "Acme Inc.") == "Tailnet created"
+    assert cli.json("tailnets new beta --base-domain beta.test")["base_domain"] == "beta.test"
+    rows = cli.table("tailnets list")
+    assert list(rows[0]) == ["ID", "Name", "Cluster", "Version", "Created"]
+    assert [(row["Name"], row["Cluster"]) for row in rows] == [("acme", "1"), ("beta", "1")]
+    shown = cli.json("tailnets show acme")
+    assert (shown["display_name"], shown["base_domain"]) == ("Acme Inc.", "acme.example.org")
+    assert cli.table("tailnet show acme")[0]["Prefixes"] == "100.64.0.0/10"
+    assert cli.json("tailnets delete beta --force") == {"Result": "Tailnet deleted"}
+    assert [tailnet["name"] for tailnet in cli.json("tailnets ls")] == ["acme"]
+
+
+def test_what_tailnets_refuse(cli: CommandLine) -> None:
+    cli.ok("tailnets create acme")
+    assert cli.fails("tailnets create acme")
+    assert cli.fails("tailnets create Not_A_Label")
+    assert cli.fails("tailnets create beta --cluster 9")
+    assert 'tailnet "beta" not found' in cli.fails("users list --tailnet beta")
+    assert "not found" in cli.fails("tailnets show beta")
+    assert "not found" in cli.fails("tailnets delete beta --force")
+
+
+def test_clusters(cli: CommandLine) -> None:
+    words = "clusters create 7 west --url https://west.example.com --region west --capacity 5"
+    made = cli.json(words)
+    assert {name: value for name, value in made.items() if name != "created_at"} == {
+        "cluster_id": 7,
+        "name": "west",
+        "url": "https://west.example.com",
+        "region": "west",
+        "capacity": 5,
+        "state": "active",
+    }
+    assert [row["ID"] for row in cli.table("clusters list")] == ["1", "7"]
+    assert cli.fails(words)
+    cli.ok("tailnets create acme --cluster 7")
+    assert cli.json("tailnets list")[0]["cluster_id"] == 7
+
+
+def test_two_tailnets_know_nothing_of_each_other(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same names, the same ids, nothing shared, however the tailnet is named."""
+    for name in ("acme", "beta"):
+        cli.ok(f"tailnets create {name}")
+    cli.ok("users create alice --tailnet acme")
+    cli.ok("-t beta users create alice -d Beta")
+    cli.ok("preauthkeys create -u 1 --tailnet=acme")
+    cli.ok("apikeys create -t acme")
+    assert [user["id"] for user in cli.json("users list -t acme")] == [1]
+    assert "display_name" not in cli.json("users list -t acme")[0]
+    monkeypatch.setenv("HEADSCALE_TAILNET", "beta")
+    assert [user["display_name"] for user in cli.json("users list")] == ["Beta"]
+    for nouns in ("preauthkeys", "apikeys", "nodes"):
+        assert cli.json(f"{nouns} list") == []
+    assert "not found" in cli.fails("preauthkeys delete -i 1")
+    assert "not found" in cli.fails("apikeys delete -i 1")
+    assert cli.ok("users destroy -i 1 --force") == "User destroyed"
+    assert [user["name"] for user in cli.json("users list --tailnet acme")] == ["alice"]
+
+
+def test_without_the_default_tailnet_it_says_which_is_missing(cli: CommandLine) -> None:
+    assert 'tailnet "default" not found' in cli.fails("users list")
+
+
+def test_health_is_an_exit_status(cli: CommandLine) -> None:
+    assert cli.ok("health") == ""
+    assert cli.json("health") == {"database_connectivity": True}
+    broken = cli.config.read_text().replace("@/", "@/no_such_")
+    cli.config.write_text(broken)
+    said = cli("health -o json-line")
+    assert (said.status, said.out) == (1, "")
+    assert "error" in json.loads(said.err)
+
+
+def test_a_database_is_migrated_and_says_what_it_has(
+    empty_database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli = command_line(empty_database_dsn, tmp_path, capsys)
+    said = cli("db status")
+    assert said.status == 1
+    assert "run headscale db migrate" in said.out
+    assert cli.fails("users list")
+    assert cli.ok("db migrate") == "Database migrated"
+    assert cli.ok("db migrate") == "Database migrated"
+    assert cli.ok("db status").endswith(": good")
+    status = cli.json("db status")
+    assert status["schema"] == status["wanted"] > 0
+
+
+def test_the_url_of_the_database_hides_its_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for dsn in ("postgresql://me:s3cret@db.example.com/hs", "postgresql:///hs?host=/tmp&password=s3cret"):
+        cli = command_line(dsn, tmp_path, capsys)
+        assert "s3cret" not in cli.ok("db url")
+        assert "***" in cli.ok("db url")
+        assert cli.ok("db url --show-password") == dsn
