@@ -10,7 +10,7 @@ from headscale_saas.access import credentials
 from headscale_saas.actions import joins, leaving
 from headscale_saas.actions.approvals import PolicyOf
 from headscale_saas.actions.outcome import Declined, Outcome, Pending, Registered
-from headscale_saas.errors import AlreadyUsed, NotFound
+from headscale_saas.errors import AlreadyUsed, LimitReached, NotFound
 from headscale_saas.store import directory, nodes
 from headscale_saas.store import logins as waiting
 from headscale_saas.store.database import Database
@@ -81,7 +81,7 @@ class LoginWaiters:
 async def begin_login(db: Database, join: Join, origin: str) -> Pending:
     """Notes that the device waits; what the same machine was waiting for is forgotten.
 
-    Raises LimitReached (too many machines wait, or the request is too long to keep).
+    Raises LimitReached: too many machines wait.
     """
     login_id = credentials.new_login_id()
     now = datetime.now(UTC)
@@ -96,7 +96,11 @@ async def begin_login(db: Database, join: Join, origin: str) -> Pending:
         expires_at=now + LIFETIME,
     )
     async with db.directory() as tx:
-        await directory.put_login(tx, login)
+        try:
+            await directory.put_login(tx, login)
+        except LimitReached:
+            await waiting.make_room(tx)
+            await directory.put_login(tx, login)
     return Pending(login_id=login_id)
 
 

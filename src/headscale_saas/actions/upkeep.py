@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from headscale_saas.actions import presence
 from headscale_saas.errors import Error, NotFound
 from headscale_saas.observe import get_logger
-from headscale_saas.store import addresses, changelog, directory, joins, nodes, sessions
+from headscale_saas.store import addresses, changelog, directory, joins, logins, nodes, sessions
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import SYSTEM, NodeId, TailnetId
@@ -21,6 +21,7 @@ LEASE = "upkeep"
 LEASE_DURATION = timedelta(seconds=10)
 ADDRESS_REST = timedelta(hours=24)
 LOG_KEPT = timedelta(minutes=10)
+DECIDED_KEPT = timedelta(days=1)
 DEAD_KEPT = timedelta(days=1)
 MOST_PER_TAILNET = 500
 MOST_TAILNETS = 1000
@@ -97,6 +98,7 @@ async def _wake_addresses(db: Database, now: datetime) -> None:
 async def _sweep(db: Database) -> None:
     async with db.directory() as tx:
         await directory.delete_expired_logins(tx)
+        await logins.forget_decided(tx, DECIDED_KEPT)
         await changelog.trim(tx, LOG_KEPT)
         await directory.forget_dead(tx, DEAD_KEPT)
 

@@ -1,6 +1,7 @@
-"""Logins that wait for a person: the question that many waiters share."""
+"""Logins that wait for a person: the question that many waiters share, and room for new ones."""
 
 from collections.abc import Collection
+from datetime import timedelta
 
 from headscale_saas.store.transactions import DirectoryTx
 
@@ -12,3 +13,25 @@ async def undecided(tx: DirectoryTx, id_hashes: Collection[bytes]) -> set[bytes]
     where id_hash = any($1::bytea[]) and verdict is null and expires_at > now()
     """
     return {row["id_hash"] for row in await tx.fetch(sql, list(id_hashes))}
+
+
+async def make_room(tx: DirectoryTx) -> None:
+    """Where too many wait: those who are decided go, else the oldest of the origin that has the most.
+
+    So a flood from one place pushes itself out, and not the person who is about to be approved.
+    """
+    if await forget_decided(tx, timedelta(hours=1)):
+        return
+    sql = """
+    delete from pending_logins where id_hash = (
+      select id_hash from pending_logins where origin = (
+        select origin from pending_logins group by origin order by count(*) desc limit 1)
+      order by verdict is null, created_at limit 1)
+    """
+    await tx.execute(sql)
+
+
+async def forget_decided(tx: DirectoryTx, older_than: timedelta) -> int:
+    """Deletes decided logins that began so long ago: whoever waited for the verdict has it by now."""
+    sql = "delete from pending_logins where verdict is not null and created_at < now() - $1::interval"
+    return await tx.execute(sql, older_than)
