@@ -26,7 +26,8 @@ SAMPLES = {
     " values ($1, 1, 9, 'p', '', now())",
     "nodes": "(tailnet_id, cluster_id, id, stable_id, machine_key, node_key, disco_key, tailnet_lock_key,"
     " tags, hostname, name, created_at, register_method, hostinfo)"
-    " values ($1, 1, 9, 's', '', '', '', '', '{tag:a}', 'h', 'h', now(), 'cli', '{}')",
+    " values ($1, 1, 9, 's', sha256('m'), sha256('n'), sha256('d'), sha256('l'),"
+    " '{tag:a}', 'h', 'h', now(), 'cli', '{}')",
     "freed_addresses": "(tailnet_id, cluster_id, address, freed_at) values ($1, 1, '100.64.0.9', now())",
     "sessions": "(tailnet_id, cluster_id, node_id, token, process, started_at)"
     " values ($1, 1, 9, 1, 1, now())",
