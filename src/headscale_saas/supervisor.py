@@ -22,7 +22,7 @@ from headscale_saas import founding
 from headscale_saas.config import Config, Loaded, host_port
 from headscale_saas.errors import Unavailable
 from headscale_saas.metrics import WorkerMetrics, start_endpoint
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import configure, get_logger
 from headscale_saas.postgres import EmbeddedPostgres
 from headscale_saas.worker import Order
 
@@ -43,6 +43,9 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
     `join_line` prints a ready `tailscale up` line, with a new auth key, as soon as clients are served.
     """
     config = loaded.config
+    configure(config.log.level, config.log.format, cluster_id=config.cluster_id, process="supervisor")
+    for warning in loaded.warnings:
+        log.warning("configuration", message=warning)
     stop = threading.Event()
     reload = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -55,8 +58,8 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
             Worker(index, sock, loaded.file, dsn)
             for index, sock in enumerate(_sockets(config, workers or config.workers, stack))
         ]
-        stack.enter_context(_working(crew))
         stack.enter_context(start_endpoint(config.metrics_listen_addr, [w.metrics for w in crew]))
+        stack.enter_context(_working(crew))
         _when_ready(crew, stop, lambda: founding.announce(config, founded, join_line=join_line))
         _watch(crew, stop, reload)
 
@@ -78,18 +81,26 @@ def _database(config: Config) -> Iterator[str]:
 def _sockets(config: Config, count: int, stack: ExitStack) -> list[socket.socket]:
     host, port = host_port(config.listen_addr)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sockets = []
+    sockets: list[socket.socket] = []
+    _demand_free(family, (host, port), config.listen_addr)
     for _ in range(count):
         sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            sock.bind((host, port))
-        except OSError as error:
-            raise Unavailable(f"cannot listen on {config.listen_addr}: {error.strerror}") from None
+        sock.bind((host, port))
         sock.listen(LISTEN_BACKLOG)
         sockets.append(sock)
     return sockets
+
+
+def _demand_free(family: socket.AddressFamily, address: tuple[str, int], shown: str) -> None:
+    """Our sockets share their address, so only one that does not share finds out that it is taken."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {shown}: {error.strerror}") from None
 
 
 @contextmanager
