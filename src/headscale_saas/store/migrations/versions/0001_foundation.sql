@@ -301,6 +301,9 @@ begin
   execute format('create policy directory on %I to hs_directory using (true)', t);
 end $$;
 
+revoke execute on procedure wall from public;
+revoke execute on function tailnet_tables from public;
+
 do $$
 declare
   t text;
