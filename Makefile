@@ -24,7 +24,7 @@ install: $(DEV)  ## everything into .venv, pinned by constraints.txt
 
 .PHONY: serve
 serve: $(RUN)  ## run the server with a database of its own in ./state, and print a `tailscale up` line
-	@HEADSCALE_STATE_DIR='$(abspath $(STATE))' exec $(BIN)/headscale-saas serve
+	@HEADSCALE_STATE_DIR='$(abspath $(STATE))' exec $(BIN)/headscale-saas serve --join-line
 
 .PHONY: check
 check: $(DEV)  ## formatter, linter, types

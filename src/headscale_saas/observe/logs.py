@@ -20,6 +20,9 @@ LEVELS = {
     "disabled": logging.CRITICAL + 1,
 }
 
+CHATTY = ("alembic", "asyncio", "httpx", "python_multipart", "urllib3")
+"""Libraries whose everyday words interest nobody; their warnings are heard."""
+
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """`log = get_logger(__name__)`, then `log.info("node_joined", tailnet=7, node=3)`: event, then facts."""
@@ -50,6 +53,8 @@ def configure(level: str, style: str, *, cluster_id: int, process: str, stream: 
         )
     )
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
