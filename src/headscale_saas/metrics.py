@@ -50,8 +50,11 @@ class WorkerMetrics:
         """Whether the worker has said that it serves. Does not wait."""
         with self._lock:
             if self._channel is not None and not self._ready:
-                with suppress(BlockingIOError):
-                    self._ready = self._channel.recv(len(READY), socket.MSG_DONTWAIT) == READY
+                # MSG_DONTWAIT is no way out: Python still waits for the timeout that a socket has.
+                self._channel.settimeout(0)
+                with suppress(OSError):
+                    self._ready = self._channel.recv(len(READY)) == READY
+                self._channel.settimeout(ANSWER_SECONDS)
             return self._ready
 
     def text(self) -> str:
