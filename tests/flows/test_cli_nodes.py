@@ -1,6 +1,7 @@
 """`nodes` and `auth`: what an admin sees of devices and does to them."""
 
 import asyncio
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -8,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command_line import CommandLine
+from tests.registration import Device
+from tests.store_world import ADMIN, a_node, process, put_node
 
-from command_line import CommandLine
+from headscale_saas.actions.outcome import Declined, Pending, Registered
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import tailnet_by_name
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailnet.model import KeyId, UserId
-from store_world import ADMIN, a_node, put_node
 
 ALICE = {"user_id": UserId(1), "tags": ()}
 
@@ -204,6 +207,28 @@ def test_addresses_that_are_missing_are_given(cli: CommandLine, database_dsn: st
 def test_logins_that_nobody_waits_for(cli: CommandLine, line: str) -> None:
     assert "invalid auth_id" in cli.fails(f"{line} nonsense")
     assert "no pending auth session" in cli.fails(f"{line} hskey-authreq-{'a' * 24}")
+
+
+def test_a_waiting_device_is_let_in_or_turned_away(cli: CommandLine, database_dsn: str) -> None:
+    devices = [Device("fox"), Device("owl"), Device("cat")]
+
+    async def ask(*followups: str) -> list[object]:
+        async with process(database_dsn) as db:
+            asked = zip(devices, followups or ("",) * 3, strict=True)
+            return [await device.register(db, followup=url) for device, url in asked]
+
+    ids = [answer.login_id for answer in asyncio.run(ask()) if isinstance(answer, Pending)]
+    assert cli.ok(f"auth register -u alice --auth-id {ids[0]}") == "Node fox registered"
+    said = cli(f"nodes register --user alice --key {ids[1]} -o json-line")
+    assert said.status == 0
+    assert json.loads(said.out)["given_name"] == "owl"
+    assert cli.json(f"auth reject --auth-id {ids[2]}") == {}
+    answers = asyncio.run(ask(*(f"https://example.com/register/{login_id}" for login_id in ids)))
+    assert [type(answer) for answer in answers] == [Registered, Registered, Declined]
+    assert [(node["name"], node["register_method"]) for node in cli.json("nodes list")] == [
+        ("fox", 2),
+        ("owl", 2),
+    ]
 
 
 def test_what_logins_refuse(cli: CommandLine) -> None:

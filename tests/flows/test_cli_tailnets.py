@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from command_line import CommandLine
+from tests.command_line import CommandLine
 
 
 def command_line(dsn: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:

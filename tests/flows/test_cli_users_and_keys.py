@@ -5,8 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from command_line import CommandLine
+from tests.command_line import CommandLine
 
 DAY = 86400
 

@@ -34,6 +34,7 @@ NOT_BUILT = {
 }  # fmt: skip
 """headscale's commands that we do not have: said so, instead of `unknown command`."""
 
+TRACEBACK = "HEADSCALE_TRACEBACK"
 SWARM = "headscale_saas.swarm.command"
 
 
@@ -83,7 +84,8 @@ def _swarm() -> click.Command | None:
 @click.pass_context
 def root(context: click.Context, config: str, output: str, force: bool, tailnet: str) -> None:
     """A Tailscale control plane as a service: many tailnets, many processes, one PostgreSQL."""
-    context.obj = Line(Path(config) if config else None, Printer(output), force, tailnet)
+    path = Path(config) if config else None
+    context.obj = Line(path, Printer(output), force, tailnet, owns_process=context.obj is True)
 
 
 for part in (
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         words = hoist(root, words)
-        status = root.main(words, prog_name=NAME, standalone_mode=False)
+        status = root.main(words, prog_name=NAME, standalone_mode=False, obj=arguments is None)
         sys.stdout.flush()
     except click.ClickException as problem:
         context = problem.ctx if isinstance(problem, click.UsageError) else None
@@ -110,6 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough; nothing may be written at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as fault:
+        if os.environ.get(TRACEBACK):
+            raise
+        # Not its text: that may quote what was in the way.
+        return _failed(words, f"a fault of ours: {type(fault).__name__}; {TRACEBACK}=1 shows where")
     return int(bool(status))
 
 

@@ -1,10 +1,11 @@
 """Finds the database: the configured one, or the embedded one of the server that runs on this machine.
 
-A server that is just starting is waited for, with pauses that grow, up to `cli.timeout`. Nothing is
-started here: without a server there is a clear answer instead.
+A server that is not there is waited for, with pauses that grow, up to `cli.timeout`; one that is just
+starting, longer. Nothing is started here: without a server there is a clear answer instead.
 """
 
 import asyncio
+import fcntl
 import getpass
 import random
 from collections.abc import AsyncIterator
@@ -27,11 +28,15 @@ EMBEDDED = "headscale"
 
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 1.0
+STARTING_SECONDS = 60.0
+"""The first start of a server makes a database; then it is worth waiting longer than `cli.timeout`."""
 
 
 @asynccontextmanager
 async def connected(config: Config, tailnet: str, clock: Clock) -> AsyncIterator[DirectClient]:
-    """A client for the tailnet of this name ("" = the configured default)."""
+    """A client for the tailnet of this name ("" = the configured default). Raises Unavailable, Refused."""
+    if config.cli.address:
+        raise Unavailable("servers on other machines (cli.address) are not built yet", code="not_built")
     database = await _open(config)
     doorbell = Doorbell(database.address)
     database.on_commit = doorbell.ring
@@ -43,18 +48,26 @@ async def connected(config: Config, tailnet: str, clock: Clock) -> AsyncIterator
 
 
 async def _open(config: Config) -> Database:
-    deadline = asyncio.get_running_loop().time() + config.cli.timeout.total_seconds()
+    began = asyncio.get_running_loop().time()
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             return await _open_now(config)
         except (Unavailable, Refused) as problem:
-            if not _may_pass(config, problem):
-                raise
-            if asyncio.get_running_loop().time() + pause > deadline:
-                raise _nobody_there(config, problem) from None
+            waited = asyncio.get_running_loop().time() - began
+            if waited + pause > _patience(config, problem):
+                raise _nobody_there(config, problem, waited) from None
         await asyncio.sleep(pause * random.uniform(0.5, 1))
         pause = min(pause * 2, LAST_PAUSE_SECONDS)
+
+
+def _patience(config: Config, problem: Error) -> float:
+    """How many seconds are worth waiting altogether for this to pass."""
+    if config.database.dsn is None and is_starting(config.state_dir / "postgres"):
+        return max(config.cli.timeout.total_seconds(), STARTING_SECONDS)
+    may_pass = isinstance(problem, Unavailable) and problem.code != "locked_out"
+    may_pass |= problem.code in {"schema_too_old", "roles_missing"}  # a server may be just about to do it
+    return config.cli.timeout.total_seconds() if may_pass else 0
 
 
 async def _open_now(config: Config) -> Database:
@@ -70,12 +83,6 @@ async def _open_now(config: Config) -> Database:
             await database.close()
             raise
     return database
-
-
-def _may_pass(config: Config, problem: Error) -> bool:
-    """A server that starts makes its database, schema and roles; a configured one is as it is."""
-    is_starting = config.database.dsn is None
-    return is_starting or (isinstance(problem, Unavailable) and problem.code != "locked_out")
 
 
 def find_dsn(config: Config) -> str:
@@ -96,13 +103,27 @@ def embedded_dsn(data_dir: Path) -> str:
     return f"postgresql://{SUPERUSER}@/{EMBEDDED}?host={quote(socket_dir, safe='')}"
 
 
-def _nobody_there(config: Config, problem: Error) -> Unavailable:
-    waited = f"{config.cli.timeout.total_seconds():g} s"
+def is_starting(data_dir: Path) -> bool:
+    """Whether a server has the embedded database in hand, be it ready or not: its lock file is locked."""
+    real = data_dir.resolve()
+    try:
+        with real.with_name(real.name + ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _nobody_there(config: Config, problem: Error, waited: float) -> Error:
+    if isinstance(problem, Refused) or problem.code == "locked_out":
+        return problem
     if config.database.dsn:
-        return Unavailable(f"the database did not answer within {waited}: {problem.message}")
+        return Unavailable(f"the database did not answer within {waited:.1f} s: {problem.message}")
     return Unavailable(
-        f"no server answers for the state directory {config.state_dir} (waited {waited}: {problem.message}). "
-        "Start one with: headscale serve"
+        f"no server answers for the state directory {config.state_dir} (waited {waited:.1f} s: "
+        f"{problem.message}). Start one with: headscale serve"
     )
 
 

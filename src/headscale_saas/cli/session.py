@@ -28,18 +28,25 @@ YES = {"y", "yes", "sure"}
 
 @dataclass(frozen=True)
 class Line:
-    """What the persistent flags say. `tailnet` "" means the configured default."""
+    """What the persistent flags say. `tailnet` "" means the configured default.
+
+    `owns_process`: this line is all that the process does, so its logs may be set up.
+    """
 
     config_path: Path | None
     printer: Printer
     force: bool
     tailnet: str
+    owns_process: bool = False
     clock: Clock = field(default_factory=SystemClock)
 
     def load(self) -> "Loaded":
         """The configuration. Raises Invalid with all its faults."""
         from headscale_saas.config import load  # noqa: PLC0415 - `version` and `--help` need none of it
+        from headscale_saas.observe.logs import configure  # noqa: PLC0415
 
+        if self.owns_process:  # stdout is for answers; `serve` sets its own
+            configure("error", "text", cluster_id=0, process="cli")
         return load(self.config_path)
 
     def config(self) -> "Config":

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
-from headscale_saas.config.durations import parse_duration
 from headscale_saas.errors import Invalid
 
 
 def after(now: datetime, duration: str) -> datetime:
     """The moment so long after now: `24h`, `90d`. Raises Invalid."""
+    from headscale_saas.config.durations import parse_duration  # noqa: PLC0415 - not for `--help`
+
     try:
         return now + parse_duration(duration)
     except Invalid as problem:

@@ -100,6 +100,30 @@ def test_without_a_server_it_says_where_it_looked(tmp_path: Path, capsys: pytest
     assert "headscale serve" in message
 
 
+def test_another_machine_is_not_mistaken_for_this_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADSCALE_CLI_ADDRESS", "headscale.example.com:50443")
+    assert main(["users", "list"]) == 1
+    assert "not built yet" in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_does_not_spill_what_it_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def spill(*_: object) -> None:
+        raise ValueError("hskey-auth-secret")
+
+    monkeypatch.setattr("headscale_saas.cli.server.version_of", spill)
+    assert main(["version", "-o", "json-line"]) == 1
+    printed = capsys.readouterr()
+    assert "secret" not in printed.err
+    assert "ValueError" in json.loads(printed.err)["error"]
+    monkeypatch.setenv("HEADSCALE_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="secret"):
+        main(["version"])
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
