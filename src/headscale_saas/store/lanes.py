@@ -32,6 +32,9 @@ MOST_WAITING = 10_000
 ATTEMPTS = 5
 BATCH_SECONDS = 20.0
 
+# Asked with the lock and again with the version, so that a long wait for the lock cannot hide a death. Between
+# that and the commit a death can still slip in; whoever retires the dead goes by "is dead", again and again, and
+# so finds what came late. A lock on the process's row would make every write wait for the heartbeat.
 ALIVE = "($2::bigint = 0 or exists (select from processes p where p.number = $2 and p.dead_at is null))"
 READ_HEAD = f"select {HEAD}, now() as now, {ALIVE} as alive from tailnets t where t.id = $1"
 LOCK_HEAD = f"{READ_HEAD} for no key update of t"
