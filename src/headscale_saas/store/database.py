@@ -16,8 +16,9 @@ import asyncpg
 
 from headscale_saas.errors import Invalid, Refused, Unavailable
 from headscale_saas.store import roles
+from headscale_saas.store.batch import READ_HEAD, Request, commit, fenced, read_head
 from headscale_saas.store.constraints import FAILURES, Fenced, translated
-from headscale_saas.store.lanes import READ_HEAD, Lane, Request, commit, fenced, read_head
+from headscale_saas.store.lanes import Lane
 from headscale_saas.store.migrate import INSTALLED, refuse_old, refuse_unknown
 from headscale_saas.store.pool import TIMEOUTS, Address, Pool
 from headscale_saas.store.transactions import Connection, DirectoryTx, Doer, FeedTx, TailnetTx

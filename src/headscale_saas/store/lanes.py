@@ -8,78 +8,19 @@ A hot tailnet thus holds one connection at most, and gives it back to the end of
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
-from headscale_saas.errors import Error, NotFound, Unavailable
-from headscale_saas.store.constraints import (
-    FAILURES,
-    FATAL,
-    RETRY,
-    DatabaseGone,
-    Fenced,
-    OutcomeUnknown,
-    translated,
-)
+from headscale_saas.errors import Error, Unavailable
+from headscale_saas.store.batch import Batch, Request
+from headscale_saas.store.constraints import FAILURES, RETRY, translated
 from headscale_saas.store.pool import Pool
-from headscale_saas.store.tailnets import HEAD, head_from_record
-from headscale_saas.store.transactions import Connection, Doer, Entry, LiveHead, TailnetTx
-from headscale_saas.tailnet.changes import Touched, union
+from headscale_saas.store.transactions import Connection
 from headscale_saas.tailnet.model import ProcessNumber, TailnetId, Version
 
 MOST_AT_ONCE = 32
 MOST_WAITING = 10_000
 ATTEMPTS = 5
 BATCH_SECONDS = 20.0
-
-# Asked with the lock and again with the version, so that a long wait for the lock cannot hide a death. Between
-# that and the commit a death can still slip in; whoever retires the dead goes by "is dead", again and again, and
-# so finds what came late. A lock on the process's row would make every write wait for the heartbeat.
-ALIVE = "($2::bigint = 0 or exists (select from processes p where p.number = $2 and p.dead_at is null))"
-READ_HEAD = f"select {HEAD}, now() as now, {ALIVE} as alive from tailnets t where t.id = $1"
-LOCK_HEAD = f"{READ_HEAD} for no key update of t"
-
-WRITE_LOG = f"""
-with head as (
-  update tailnets set version = version + 1 where id = $1 and {ALIVE} returning version, cluster_id
-)
-insert into changes (tailnet_id, version, cluster_id, process, at, nodes, users, settings, policy)
-select $1, version, cluster_id, $2, now(), $3::bigint[], $4::bigint[], $5, $6 from head
-returning version
-"""
-WRITE_AUDIT = """
-with head as (
-  update tailnet_settings set next_audit_id = next_audit_id + cardinality($3::text[])
-  where tailnet_id = $1 returning next_audit_id - cardinality($3::text[]) - 1 as last, cluster_id
-)
-insert into audit (tailnet_id, id, cluster_id, process, at, actor_kind, actor, origin, action, target, detail)
-select $1, head.last + e.i, head.cluster_id, $2, now(),
-  e.kind, e.actor, e.origin, e.action, e.target, e.detail
-from head, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-  with ordinality as e(kind, actor, origin, action, target, detail, i)
-"""
-
-Verb = Callable[[TailnetTx], Awaitable[Any]]
-
-
-class Request:
-    """One action that waits for its turn. A reply done before its turn: the waiter left."""
-
-    __slots__ = ("doer", "durable", "reply", "verb")
-
-    def __init__(self, doer: Doer, verb: Verb, *, durable: bool) -> None:
-        self.doer = doer
-        self.verb = verb
-        self.durable = durable
-        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def fail(self, problem: BaseException) -> None:
-        if not self.reply.done():
-            self.reply.set_exception(problem)
-
-    def succeed(self, result: object) -> None:
-        if not self.reply.done():
-            self.reply.set_result(result)
 
 
 class Lane:
@@ -150,128 +91,6 @@ class Lane:
             except FAILURES as problem:
                 raise translated(problem) from None
         raise Unavailable("the change was in the way of others each time", code="database_busy")
-
-
-class Batch:
-    """One transaction of a lane."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        tailnet: TailnetId,
-        process: ProcessNumber,
-        on_commit: Callable[[TailnetId, Version], None],
-    ) -> None:
-        self._connection = connection
-        self._tailnet = tailnet
-        self._process = process
-        self._on_commit = on_commit
-        self._done: list[tuple[Request, TailnetTx, object]] = []
-        self._refused: list[tuple[Request, Exception]] = []
-
-    async def run(self, requests: list[Request]) -> None:
-        if not requests:
-            return
-        head = await read_head(self._connection, LOCK_HEAD, self._tailnet, self._process)
-        if not head.is_alive:
-            raise fenced()
-        if len(requests) == 1:
-            await self._try(requests[0], head)
-        else:
-            await self._try_each(requests, head)
-        version = await self._finish()
-        if version is not None:
-            self._on_commit(self._tailnet, version)
-        for request, problem in self._refused:
-            request.fail(problem)
-        for request, _, result in self._done:
-            request.succeed(result)
-
-    async def _try_each(self, requests: list[Request], head: LiveHead) -> None:
-        await self._connection.execute("savepoint verb")
-        for request in requests:
-            # Its waiter may have left while others had their turn.
-            if request.reply.done():
-                continue
-            try:
-                await self._try(request, head)
-            except FATAL:
-                raise
-            except Exception as problem:
-                self._refused.append((request, problem))
-                await self._connection.execute("rollback to savepoint verb")
-            else:
-                await self._connection.execute("release savepoint verb; savepoint verb")
-
-    async def _try(self, request: Request, head: LiveHead) -> None:
-        tx = TailnetTx(self._connection, head, self._process, request.doer)
-        try:
-            result = await request.verb(tx)
-        finally:
-            tx.close()
-        self._done.append((request, tx, result))
-
-    async def _finish(self) -> Version | None:
-        if not self._done:
-            return None  # the pool rolls back
-        touched = [tx.touched for _, tx, _ in self._done if tx.is_touched]
-        entries = [entry for _, tx, _ in self._done for entry in tx.audits]
-        version = await self._log(union(touched)) if touched else None
-        if entries:
-            await self._audit(entries)
-        await self._commit()
-        return version
-
-    async def _log(self, touched: Touched) -> Version:
-        version: Version | None = await self._connection.fetchval(
-            WRITE_LOG,
-            self._tailnet,
-            self._process,
-            sorted(touched.nodes),
-            sorted(touched.users),
-            touched.settings,
-            touched.policy,
-        )
-        if version is None:
-            raise fenced()
-        return version
-
-    async def _audit(self, entries: list[Entry]) -> None:
-        columns = [list(column) for column in zip(*entries, strict=True)]
-        await self._connection.execute(WRITE_AUDIT, self._tailnet, self._process, *columns)
-
-    async def _commit(self) -> None:
-        is_durable = any(request.durable for request, _, _ in self._done)
-        relax = "" if is_durable else "set local synchronous_commit = off; "
-        await commit(self._connection, f"{relax}commit")
-
-
-async def commit(connection: Connection, sql: str = "commit") -> None:
-    """Raises OutcomeUnknown if we cannot know."""
-    try:
-        status = await connection.execute(sql)
-    except FAILURES as problem:
-        refusal = translated(problem)
-        if isinstance(refusal, DatabaseGone):
-            raise OutcomeUnknown("the database went away during the commit") from None
-        raise refusal from None
-    if status != "COMMIT":
-        raise RuntimeError("the work went on after an error of the database: use tx.savepoint()")
-
-
-async def read_head(connection: Connection, sql: str, tailnet: TailnetId, process: ProcessNumber) -> LiveHead:
-    """Raises NotFound for a tailnet that is not there."""
-    try:
-        row = await connection.fetchrow(sql, tailnet, process)
-    except FAILURES as problem:
-        raise translated(problem) from None
-    if row is None:
-        raise NotFound("there is no such tailnet", code="no_such_tailnet")
-    return LiveHead(head_from_record(row), row["now"], row["alive"])
-
-
-def fenced() -> Fenced:
-    return Fenced("this process was declared dead; it must start anew")
 
 
 def fail(requests: list[Request], problem: Exception) -> None:
