@@ -52,7 +52,7 @@ class Context:
             self.state.default_headers = [(b"date", formatdate(now, usegmt=True).encode())]
 
 
-class _Refusal(Exception):  # noqa: N818 (it is an answer, not a failure)
+class _Refusal(Exception):
     """Leaves the parser's callback; `status` is what the client is told."""
 
     def __init__(self, status: int, words: str) -> None:
@@ -75,6 +75,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_bytes = 0
         self._over = False
+        self._held: list[bytes] | None = None
 
     # What the loop calls
 
@@ -90,10 +91,14 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._context.gate.enter(source(address), self._admitted):
             self._start()
         else:
-            self._ticket = Ticket(None, "")
-            self.transport.pause_reading()
+            self._ticket, self._held = Ticket(None, ""), []
+            self.loop.call_soon(self._pause)  # the loop starts to read after this callback
 
     def data_received(self, data: bytes) -> None:
+        if self._held is not None:
+            self._held.append(data)
+            self._pause()
+            return
         if self._over:
             return
         self._unset_keepalive_if_required()
@@ -170,9 +175,16 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return False
         self._ticket = Ticket(self._context.gate, source(self.client[0] if self.client else ""))
+        held, self._held = self._held or [], None
         self._start()
         self.transport.resume_reading()
+        if held:
+            self.data_received(b"".join(held))
         return True
+
+    def _pause(self) -> None:
+        if self._held is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def _expect(self, seconds: float) -> None:
         """One stage, one deadline: a trickle does not move it."""

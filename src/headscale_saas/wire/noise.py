@@ -30,7 +30,7 @@ _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 
 
-class BadFraming(ProtocolError):  # noqa: N818 (named as the tree in errors.py)
+class BadFraming(ProtocolError):
     """An initiation that is none. `reply` is the error record the client may be told."""
 
     def __init__(self, message: str) -> None:

@@ -194,7 +194,7 @@ class Client:
         self.flush()
 
     async def close(self) -> None:
-        self.writer.close()
+        self.writer.transport.abort()  # what is still to be sent would hold a polite close up
         if self._task is not None:
             await self._task
 

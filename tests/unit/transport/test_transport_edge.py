@@ -59,7 +59,6 @@ P = b"POST / HTTP/1.1\r\nHost: x\r\n"
         b"GET http://other/ HTTP/1.1\r\nHost: x\r\n",
         b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\n",
         b"GET / HTTP/1.1\nHost: x\n",
-        b"GET  / HTTP/1.1\r\nHost: x\r\n",
         b"GET / HTTP/9.9\r\nHost: x\r\n",
         b"PRI * HTTP/2.0\r\n",
         b"\x16\x03\x01\x02\x00\x01\r\n",
