@@ -4,6 +4,8 @@
 that is mentioned in it is given the same without itself. What only the viewer is told is one more message.
 """
 
+from collections.abc import Generator
+
 from headscale_saas.netmap.identity import peer_user
 from headscale_saas.netmap.members import (
     Members,
@@ -73,9 +75,27 @@ def shared_delta(
     fragments: Fragments | None = None,
 ) -> SharedDelta:
     """What viewers must be told to get from one class view to another, of the same class or of a new one."""
+    steps = shared_delta_in_steps(before, after, touched, fragments)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: SharedDelta = done.value
+            return result
+
+
+def shared_delta_in_steps(
+    before: ClassView,
+    after: ClassView,
+    touched: Touched | None = None,
+    fragments: Fragments | None = None,
+) -> Generator[None, None, SharedDelta]:
+    """The same, with a pause after every 64 peers (some 3 ms), for changes that concern all."""
     peers = _PeerDelta(before, after, fragments or Fragments())
-    for node_id in changed_nodes(before, after, touched):
+    for count, node_id in enumerate(changed_nodes(before, after, touched), 1):
         peers.add(node_id)
+        if count % CHUNK_ITEMS == 0:
+            yield
     peers.add_profiles(_changed_users(before, after, touched))
     return peers.messages(changed_common_members(before, after))
 

@@ -4,7 +4,7 @@ A chunk of a book holds the peers whose ids fall into one span of 64, so that a 
 one chunk and never moves the others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from headscale_saas.netmap.identity import peer_profile, peer_user
 from headscale_saas.netmap.pieces import Chunk
@@ -46,6 +46,14 @@ class Fragments:
         if entry is None or entry[0] is not row:
             entry = self._profiles[user_id] = (row, encode(profile_of(view, user_id)))
         return entry[1]
+
+    def warming(self, view: ClassView) -> Iterator[None]:
+        """Encodes all peers of the view, with a pause after every 64 (some 2 ms); a Book then finds them."""
+        for count, node_id in enumerate(view.state.nodes, 1):
+            if (node := view.visible(node_id)) is not None:
+                self.peer(view, node)
+            if count % (1 << SPAN_BITS) == 0:
+                yield
 
     def forget(self, node_ids: Iterable[NodeId]) -> None:
         """Drops rows that are gone."""
