@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeVar
 
 from msgspec import field
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from headscale_saas.tailcfg.codec import Int32, Int64, Json, Port, Wire
 
@@ -170,10 +170,10 @@ def _cut_all(texts: tuple[str, ...], limit: int) -> tuple[str, ...]:
 
 def _cut_strings(value: W) -> W:
     long: dict[str, Json] = {}
-    for info in fields(value):
-        member = getattr(value, info.name)
+    for name in value.__struct_fields__:
+        member = getattr(value, name)
         if isinstance(member, str) and len(member) > MAX_STRING:
-            long[info.name] = member[:MAX_STRING]
+            long[name] = member[:MAX_STRING]
     return replace(value, **long) if long else value
 
 
@@ -202,9 +202,9 @@ def _usable_endpoint(text: str) -> str | None:
 
 
 def _is_reachable(address: IPv4Address | IPv6Address) -> bool:
-    is_zoned = isinstance(address, IPv6Address) and address.scope_id is not None
+    is_odd = isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped)
     return not (
-        is_zoned
+        is_odd
         or address.is_loopback
         or address.is_unspecified
         or address.is_multicast
