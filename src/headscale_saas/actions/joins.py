@@ -35,7 +35,6 @@ class Entrance(msgspec.Struct, frozen=True, kw_only=True):
     join: Join
     facts: Facts
     search: Search
-    here: list[Node]
 
 
 async def with_key(tx: TailnetTx, policy_of: PolicyOf, credential: Credential, join: Join) -> Entered:
@@ -54,7 +53,7 @@ async def without_writing(
     """What a join by auth key comes to, if nothing has to be written for it; None: it has to."""
     entrance = await _look(tx, policy_of, join, prefix=credential.prefix)
     try:
-        admission = rules.admit(join, _grant(entrance, credential), entrance.here, tx.now)
+        admission = rules.admit(join, _grant(entrance, credential), entrance.facts.here, tx.now)
     except (Refused, LimitReached):
         return None
     if isinstance(admission, Keep):
@@ -67,7 +66,7 @@ async def is_welcome(tx: TailnetTx, policy_of: PolicyOf, credential: Credential,
     entrance = await _look(tx, policy_of, join, prefix=credential.prefix)
     grant = _grant(entrance, credential)
     try:
-        rules.admit(join, grant, entrance.here, tx.now)
+        rules.admit(join, grant, entrance.facts.here, tx.now)
     except (Refused, LimitReached):
         return False
     return True
@@ -103,7 +102,7 @@ async def registered(tx: TailnetTx, node: Node, user: User | None = None) -> Reg
 
 async def note_foreign_key(tx: TailnetTx, credential: Credential, join: Join) -> None:
     """Leaves the audit row of a join that failed on somebody else's node key."""
-    facts = await joins.facts(tx, (), prefix=credential.prefix)
+    facts = await joins.facts(tx, join.machine_key, join.node_key, prefix=credential.prefix)
     _audit_refusal(tx, join, facts, "key_in_use")
 
 
@@ -128,20 +127,19 @@ async def _look(
 ) -> Entrance:
     search = names.search(names.sanitised(join.hostinfo.hostname))
     asked = names.probes(search)
-    facts = await joins.facts(tx, asked, prefix=prefix, user=user)
+    facts = await joins.facts(tx, join.machine_key, join.node_key, asked, prefix=prefix, user=user)
     return Entrance(
         tx=tx,
         policy_of=policy_of,
         join=join,
         facts=facts,
         search=names.narrowed(search, asked, facts.names),
-        here=await nodes.of_device(tx, join.machine_key, join.node_key),
     )
 
 
 async def _enter(entrance: Entrance, grant: Grant | None) -> Registered | KeyExpired:
     tx, user = entrance.tx, entrance.facts.user
-    admission = rules.admit(entrance.join, grant, entrance.here, tx.now)
+    admission = rules.admit(entrance.join, grant, entrance.facts.here, tx.now)
     if isinstance(admission, Keep):
         return await registered(tx, admission.node, user)
     if isinstance(admission, NeedsNewKey) or grant is None:

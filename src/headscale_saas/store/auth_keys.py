@@ -1,6 +1,5 @@
 """Auth keys: row <-> value, and the queries."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -91,10 +90,3 @@ async def delete(tx: TailnetTx, key: AuthKey) -> list[NodeId]:
 async def of_user(tx: TailnetTx, user: UserId) -> list[AuthKey]:
     sql = f"select {SELECT} from auth_keys k where k.tailnet_id = $1 and k.user_id = $2 order by k.id"
     return [from_record(row) for row in await tx.fetch(sql, tx.tailnet, user)]
-
-
-def with_prefix(row: Mapping[str, Any], prefix: str) -> AuthKey | None:
-    """The key of a row whose key columns carry a prefix; None if the row has none."""
-    if row[f"{prefix}id"] is None:
-        return None
-    return from_record({name: row[prefix + name] for name in COLUMNS})

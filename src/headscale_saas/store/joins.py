@@ -6,19 +6,20 @@ from typing import Any
 
 import msgspec
 
-from headscale_saas.store import auth_keys, users
+from headscale_saas.store import auth_keys, nodes, users
 from headscale_saas.store.directory.keys import NodeRef, ref_from_record
 from headscale_saas.store.tailnets import settings_from_text
 from headscale_saas.store.transactions import DirectoryTx, TailnetTx
-from headscale_saas.tailcfg.keys import NodeKey
+from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailnet.addresses import Address
-from headscale_saas.tailnet.model import AuthKey, Settings, TailnetId, User, UserId
+from headscale_saas.tailnet.model import AuthKey, Node, Settings, TailnetId, User, UserId
 
 _KEY = ", ".join(f"k.{name} as key_{name}" for name in auth_keys.COLUMNS)
 _USER = ", ".join(f"u.{name} as user_{name}" for name in users.COLUMNS)
+_NODE = ", ".join(f"n.{name} as node_{name}" for name in nodes.COLUMNS)
 
 FACTS = f"""
-select s.settings, {_KEY}, {_USER},
+select s.settings, {_KEY}, {_USER}, {_NODE},
   array(select name from nodes where tailnet_id = $1 and name = any($4::text[])) as names,
   greatest((select ipv4 from nodes where tailnet_id = $1 and ipv4 is not null order by ipv4 desc limit 1),
            (select address from freed_addresses where tailnet_id = $1 and address < '::'
@@ -29,7 +30,8 @@ select s.settings, {_KEY}, {_USER},
 from tailnet_settings s
 left join auth_keys k on k.tailnet_id = $1 and k.prefix = $2
 left join users u on u.tailnet_id = $1 and u.id = coalesce(k.user_id, $3)
-where s.tailnet_id = $1
+left join nodes n on n.tailnet_id = $1 and (n.machine_key = $5 or n.node_key = $6)
+where s.tailnet_id = $1 order by n.id
 """
 
 WHEREABOUTS = """
@@ -43,34 +45,53 @@ select tailnet_id, null, null, null, null from auth_key_prefixes where prefix = 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """`user` is the auth key's, or the one asked for. `names` are those of the asked that are taken.
 
-    `ipv4` and `ipv6` are the highest in use or resting, of any range; None: there is none.
+    `here` are the nodes with the machine key or the node key. `ipv4` and `ipv6` are the highest in use or
+    resting, of any range; None: there is none.
     """
 
     settings: Settings
     auth_key: AuthKey | None
     user: User | None
     names: frozenset[str]
+    here: list[Node]
     ipv4: Address | None
     ipv6: Address | None
 
 
 async def facts(
-    tx: TailnetTx, names: Collection[str], *, prefix: str | None = None, user: UserId | None = None
+    tx: TailnetTx,
+    machine_key: MachineKey,
+    node_key: NodeKey,
+    names: Collection[str] = (),
+    *,
+    prefix: str | None = None,
+    user: UserId | None = None,
 ) -> Facts:
     """`prefix` is that of an auth key; `user` who approved, where there is no key."""
-    row: Any = await tx.fetchrow(FACTS, tx.tailnet, prefix, user, list(names))
+    rows = await tx.fetch(FACTS, tx.tailnet, prefix, user, list(names), machine_key, node_key)
+    row: Any = rows[0]
     return Facts(
         settings=_settings(row["settings"]),
-        auth_key=auth_keys.with_prefix(row, "key_"),
-        user=None if row["user_id"] is None else users.from_record(_unprefixed(row)),
+        auth_key=None if row["key_id"] is None else auth_keys.from_record(_Part("key_", row)),
+        user=None if row["user_id"] is None else users.from_record(_Part("user_", row)),
         names=frozenset(row["names"]),
+        here=[nodes.from_record(_Part("node_", row)) for row in rows if row["node_id"] is not None],
         ipv4=row["ipv4"],
         ipv6=row["ipv6"],
     )
 
 
-def _unprefixed(row: Any) -> dict[str, Any]:
-    return {name: row[f"user_{name}"] for name in users.COLUMNS}
+class _Part:
+    """The columns of one table in a row of several."""
+
+    __slots__ = ("_prefix", "_row")
+
+    def __init__(self, prefix: str, row: Any) -> None:
+        self._prefix = prefix
+        self._row = row
+
+    def __getitem__(self, name: str) -> Any:
+        return self._row[self._prefix + name]
 
 
 @lru_cache(maxsize=1024)

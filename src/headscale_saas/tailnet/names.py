@@ -84,8 +84,11 @@ def search(label: str) -> Search:
 
 def probes(search: Search) -> dict[str, int]:
     """The names to ask for next, with their suffixes: the next few, then ever wider apart."""
-    suffixes = []
+    suffixes: list[int] = []
     step, suffix = 1, search.taken + 1
+    if search.taken <= 0 and search.free == MAX_SUFFIX:
+        suffixes = list(range(suffix, 4))  # for most devices the first question is enough
+        suffix = search.free
     while suffix < search.free:
         suffixes.append(suffix)
         step = step if len(suffixes) < 4 else step * 2
