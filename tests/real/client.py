@@ -108,7 +108,9 @@ class Client:
         return [str(CACHE / self.version / "tailscale"), f"--socket={self._socket}", *arguments]
 
     def _up_flags(self, *extra: str) -> list[str]:
-        return ["up", f"--login-server={self.login_server}", f"--hostname={self.hostname}", *extra]
+        # Accepting routes is said because after a logout `up` insists that it be said either way.
+        given = [f"--login-server={self.login_server}", f"--hostname={self.hostname}", "--accept-routes"]
+        return ["up", *given, *extra]
 
     def up(self, auth_key: str | None = None, *extra: str, seconds: float = 30) -> None:
         """`tailscale up`; returns when the client is Running."""

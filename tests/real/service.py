@@ -105,23 +105,31 @@ class ControlProcess:
                 "nameservers": {"global": []},
             },
             "node": {"ephemeral": {"inactivity_timeout": f"{EPHEMERAL_SECONDS}s"}},
-            "log": {"level": "debug", "format": "text"},
+            "log": {"level": "info", "format": "text"},
         }
 
     def start(self) -> None:
-        """Starts the server and waits until it takes connections."""
+        """Starts the server and waits until it says that it is well."""
         argv = [COMMAND, "serve", "-c", str(self.config)]
         self.process = self.host.start(self.name, *argv, env=self.environment)
         wait_for_port(self.host, self.process, self.port, seconds=60)
+        until(f"{self.name} to be well", lambda: healthy(self.host, "127.0.0.1", self.port), 30)
 
     def kill(self) -> None:
-        """`kill -9` of the whole server; its children end with it, or the lab's later starts would fail."""
+        """`kill -9` of the supervisor; its workers have to notice by themselves."""
         assert self.process is not None
         self.process.kill()
 
     def stop(self) -> None:
         assert self.process is not None
         self.process.stop()
+
+
+def healthy(host: Host, address: str, port: int) -> bool:
+    """Whether /health answers with 200."""
+    script = "import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=5)"
+    url = f"http://{address}:{port}/health"
+    return host.run(sys.executable, "-Ic", script, url, check=False).returncode == 0
 
 
 class Service:
@@ -155,12 +163,7 @@ class Service:
         ]
         relay.wait_for("STUN server listening")
         for port in (ANY_CLUSTER_PORT, 8081, 8082):
-            until(f"health through port {port}", partial(self.healthy, port), 20)
-
-    def healthy(self, port: int) -> bool:
-        script = "import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=5)"
-        url = f"http://{self.host.address}:{port}/health"
-        return self.host.run(sys.executable, "-Ic", script, url, check=False).returncode == 0
+            until(f"health through port {port}", partial(healthy, self.host, self.host.address, port), 20)
 
     def cli(self, *arguments: str, tailnet: str | None = None, cluster: int = 1) -> str:
         """What `headscale-saas …` prints on standard output; CommandError unless it ends with 0."""

@@ -142,7 +142,7 @@ def test_down_and_up_five_times(tailnet: Tailnet) -> None:
     for _ in range(5):
         together(Client.down, clients)
         assert [client.status()["BackendState"] for client in clients] == ["Stopped", "Stopped"]
-        together(lambda client: client.cli("up", "--timeout=20s"), clients)
+        together(lambda client: client.cli("up"), clients)
         all_ping(clients, by_address)
 
 

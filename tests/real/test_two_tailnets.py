@@ -5,13 +5,14 @@ Later tests in this file use the clients of the earlier ones; each leaves them j
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from real.client import Client
 from real.scenario import Hosts, Tailnet, all_ping, by_address, by_name, label, pairs, sees_all
-from real.service import Service
+from real.service import ControlProcess, Service
 from real.wait import together, until, until_each
 
 # A server that says its tailnet's name to who connects, and who asks it.
@@ -105,11 +106,7 @@ def test_a_killed_process_interrupts_no_tunnel_and_its_clients_move_on(both: Pai
     first, second, third = tailnet.clients
     with first.pinging(second.ipv4) as to_second, third.pinging(first.ipv6) as to_first:
         service.a1.kill()
-        renamed = f"{label(third)}-renamed"
-        tailnet.service.cli(
-            "nodes", "rename", "-i", tailnet.node_id(third), renamed, tailnet=tailnet.name, cluster=2
-        )
-        until_each("hears of a change", (first, second), lambda client: renamed in client.peers(), 30)
+        everyone_hears_of_a_change(tailnet)
         service.a1.start()
     assert to_second.received == to_second.sent
     assert to_first.received == to_first.sent
@@ -122,11 +119,22 @@ def test_without_any_process_tunnels_live_on_and_all_recovers(both: Pair, servic
         for process in service.processes:
             process.kill()
         until("pings to go on for a while", lambda: first.pings(third.ipv4, count=10), 20)
-        together(lambda process: process.start(), service.processes)
+        together(ControlProcess.start, service.processes)
     assert train.received == train.sent
-    until_each("are all online again", both, everyone_is_online, 30)
+    for tailnet in both:
+        everyone_hears_of_a_change(tailnet)
+    until_each("all are online", both, everyone_is_online, 30)
     for tailnet in both:
         all_ping(tailnet.clients, by_name)
+
+
+def everyone_hears_of_a_change(tailnet: Tailnet) -> None:
+    """Renames a node of the tailnet: proof that its peers have a live map stream to some process."""
+    renamed, *others = tailnet.clients
+    name = f"{tailnet.name}-{time.monotonic_ns() // 10**6}"
+    tailnet.cli("nodes", "rename", "-i", tailnet.node_id(renamed), name)
+    until_each(f"hears of {name}", others, lambda client: name in client.peers(), 40)
+    until("itself to hear", lambda: label(renamed) == name, 40)
 
 
 def everyone_is_online(tailnet: Tailnet) -> bool:
