@@ -46,14 +46,13 @@ class Follower:
 
     async def at_least(self, tailnet: TailnetId, version: Version) -> Snapshot:
         """The snapshot of a tailnet, not older than `version`. Raises NotFound, Unavailable."""
-        snapshot = self._cache.get(tailnet)
-        if snapshot is not None and snapshot.version >= version:
-            return snapshot
-        future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
-        self._waiting[tailnet].append(future)
-        self._rung.add(tailnet)
-        self._bell.set()
-        return await future
+        while (snapshot := self._cache.get(tailnet)) is None or snapshot.version < version:
+            future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+            self._waiting[tailnet].append(future)
+            self._rung.add(tailnet)
+            self._bell.set()
+            await future
+        return snapshot
 
     async def run(self) -> None:
         """Looks whenever something rang, for ever."""

@@ -181,6 +181,9 @@ class TailnetSessions:
         if self.sessions.get(session.node_id) is not session or not session.stream.writable:
             return
         node = self._snapshot.state.nodes.get(session.node_id)
+        if node is None and self._steps:
+            self.catch_up(session)  # a step that waits may bring the node: only the newest snapshot tells
+            return
         if node is None:
             self._take_leave(session)
             return
