@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 
@@ -11,7 +12,8 @@ from tests.store_world import ADMIN
 
 from headscale_saas.actions import auth_keys, nodes
 from headscale_saas.actions.outcome import Declined, KeyExpired, LoggedOut, Registered
-from headscale_saas.errors import Invalid
+from headscale_saas.errors import Invalid, Unavailable
+from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailnet.model import KeyId, RegisterMethod, Settings
 
@@ -293,3 +295,36 @@ async def test_among_many_devices_of_one_name_one_more_is_let_in_quickly(databas
         key = await home.key(reusable=True)
         await asyncio.gather(*(Device("same").join(w.db, key) for _ in range(200)))
         assert (await Device("same").join(w.db, key)).name == "same-200"
+
+
+@pytest.mark.parametrize("failing", range(4))
+async def test_a_join_that_breaks_off_at_any_statement_leaves_nothing_behind(
+    database_dsn: str, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        key, device = await home.key(), Device()
+        before = await home.version()
+        left = failing
+
+        def breaking(statement):
+            async def run(tx, *args):
+                nonlocal left
+                left -= 1
+                if left == -1:
+                    raise Unavailable("the database does not answer now")
+                return await statement(tx, *args)
+
+            return run
+
+        with monkeypatch.context() as patch:
+            for name in ("fetch", "fetchval", "execute"):
+                patch.setattr(TailnetTx, name, breaking(getattr(TailnetTx, name)))
+            with suppress(Unavailable):
+                await device.register(w.db, key)
+        if left < 0:
+            assert await home.nodes() == []
+            assert await home.version() == before
+        node = await device.join(w.db, key)
+        assert (node.id, str(node.ipv4)) == (1, "100.64.0.1")
+        assert await home.version() == before + 1

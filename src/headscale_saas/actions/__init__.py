@@ -7,11 +7,15 @@ outcome    what a registration came to, before a door words it
 approvals  the port to the tailnet's policy: who may have a tag, which routes need no admin
 register   a device asks to be let in: the one state machine of registration
 joins      letting a device in: with an auth key, or because a person approved it
+places     the addresses and the name a node is given
+leaving    a device logs out, or wants its key to expire sooner
+misses     auth keys that lead nowhere, for the log
 logins     a login that waits for a person: begin, follow up, approve, reject
 report     what a connected node says of itself
 presence   streams begin and end; online and offline
 upkeep     what time alone changes: expiry, ephemeral nodes, things that are swept away
 nodes      what an admin does to a node
 users, auth_keys, api_keys     the same for their nouns
+settings   what an admin sets for the whole tailnet
 tailnets, clusters             the same for what stands above a tailnet
 """

@@ -21,6 +21,7 @@ from headscale_saas.access.credentials import Credential, KeyKind
 from headscale_saas.actions import joins, leaving
 from headscale_saas.actions.approvals import PolicyOf
 from headscale_saas.actions.logins import WaitForLogin, begin_login, follow_login
+from headscale_saas.actions.misses import Misses
 from headscale_saas.actions.outcome import Declined, KeyExpired, LoggedOut, Outcome, Registered
 from headscale_saas.errors import Conflict, Invalid, NotFound
 from headscale_saas.store import nodes
@@ -38,6 +39,7 @@ from headscale_saas.tailnet.rules import Join
 
 TOO_OLD = f"this client is too old: Tailscale {capver.FLOOR_RELEASE} or newer is needed"
 NO_SUCH_KEY = Declined(message=rules.UNKNOWN_KEY)
+MISSES = Misses()
 FOREIGN_KEY = Declined(message=rules.KEY_IN_USE)
 
 
@@ -135,7 +137,10 @@ async def _with_key(attempt: Attempt) -> Outcome:
     found, credential = attempt.found, attempt.credential
     held = found.held
     if credential is None or found.auth_tailnet is None:
-        return (await _known(attempt, held) if held else None) or NO_SUCH_KEY
+        if held is not None and (outcome := await _known(attempt, held)):
+            return outcome
+        MISSES.note(attempt.join.machine_key, attempt.actor.origin)
+        return NO_SUCH_KEY
     if held is not None:
         outcome = await _without_writing(attempt, credential, found.auth_tailnet, held)
         if outcome is not None:

@@ -2,7 +2,8 @@
 
 A label is `[a-z0-9-]`, at most 63 characters, neither beginning nor ending with a hyphen. Two devices of one
 name are told apart by -1, -2 … Looking for a free suffix must not read all names of a tailnet with 10,000
-devices called "localhost", so it asks for a few at a time: `probes` says which, `narrowed` learns.
+devices called "localhost", so it asks for a few at a time: `probes` says which (the first few, then ever
+wider apart, then evenly in between), and `narrowed` learns.
 """
 
 import re
@@ -19,8 +20,11 @@ RESERVED = frozenset(
 )
 """Labels that resolvers and browsers treat as something else; a device of that name gets a suffix."""
 
-MAX_SUFFIX = 1 << 24
+MAX_SUFFIX = 1 << 25
 """More than the addresses of the largest tailnet."""
+
+AT_ONCE = 32
+"""How many names are asked for at once, where it is known about where a free one is."""
 
 _SEPARATORS = str.maketrans(" ._@", "----")
 _NOT_IN_LABEL = re.compile(r"[^a-z0-9-]")
@@ -83,16 +87,14 @@ def search(label: str) -> Search:
 
 
 def probes(search: Search) -> dict[str, int]:
-    """The names to ask for next, with their suffixes: the next few, then ever wider apart."""
-    suffixes: list[int] = []
-    step, suffix = 1, search.taken + 1
-    if search.taken <= 0 and search.free == MAX_SUFFIX:
-        suffixes = list(range(suffix, 4))  # for most devices the first question is enough
-        suffix = search.free
-    while suffix < search.free:
-        suffixes.append(suffix)
-        step = step if len(suffixes) < 4 else step * 2
-        suffix += step
+    """The names to ask for next, with their suffixes."""
+    lowest, width = search.taken + 1, search.free - search.taken - 1
+    if search.free < MAX_SUFFIX:
+        suffixes = range(lowest, search.free, -(-width // AT_ONCE))
+    elif lowest <= 1:
+        suffixes = range(lowest, lowest + 4)  # for most devices the first question is enough
+    else:
+        return {suffixed(search.label, n): n for n in (lowest + (1 << step) - 1 for step in range(24))}
     return {suffixed(search.label, suffix): suffix for suffix in suffixes}
 
 
