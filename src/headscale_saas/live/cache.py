@@ -73,13 +73,13 @@ class Cache:
         Returns what moved. A tailnet that no longer exists (NotFound), or whose rows cannot be served, is
         evicted; its error is in the result, and the others are not concerned.
         """
-        result: dict[TailnetId, Step | Error] = {}
+        outcomes: dict[TailnetId, changelog.Moved | Error] = {}
         for part in _parts(sorted(tailnets)):
             async with self._database.feed(part) as feed:
                 self._drop_after_failover(feed.identity)
-                for tailnet, outcome in (await self._read(feed, part)).items():
-                    result[tailnet] = self._adopt(tailnet, outcome)
-        return result
+                outcomes |= await self._read(feed, part)
+        # Nothing is awaited from here on: whoever finds a snapshot here must find it published, too.
+        return {tailnet: self._adopt(tailnet, outcome) for tailnet, outcome in outcomes.items()}
 
     async def _read(
         self, feed: FeedTx, tailnets: Collection[TailnetId]

@@ -132,6 +132,7 @@ class Presence:
         for node, stream in started.items():
             admission = admitted.get(node)
             if admission is None:
+                log.info("stream_not_admitted", tailnet=tailnet, node=node)
                 stream.end()  # the node is gone, or was quicker elsewhere
                 continue
             stream.token = admission.token
