@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from headscale_saas.actions import leaving, places
 from headscale_saas.actions.approvals import PolicyOf
 from headscale_saas.errors import Conflict, Invalid, NotFound
-from headscale_saas.store import addresses, joins, nodes
+from headscale_saas.store import addresses, nodes
+from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet import approval, names
@@ -111,7 +112,7 @@ async def approve_routes(
     """Replaces the approved routes; one exit route stands for both. Raises NotFound, Invalid."""
 
     async def approve(tx: TailnetTx, before: Node) -> Node:
-        approved = approval.checked(routes, await joins.settings_of(tx))
+        approved = approval.checked(routes, await settings_row.get(tx))
         return replace(before, approved_routes=approved)
 
     return await _change(db, actor, tailnet, node, "node.approve_routes", approve)
@@ -125,7 +126,7 @@ async def backfill_addresses(db: Database, actor: Actor, tailnet: TailnetId) -> 
         some = numbers[start : start + AT_ONCE]
 
         async def backfill(tx: TailnetTx, some: list[NodeId] = some) -> list[str]:
-            settings = await joins.settings_of(tx)
+            settings = await settings_row.get(tx)
             found = [await nodes.get(tx, number) for number in some]
             return [line for node in found if node for line in await _backfill(tx, settings, node)]
 

@@ -1,5 +1,6 @@
 """A tailnet's settings."""
 
+from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.tailnets import settings_to_text
 from headscale_saas.store.transactions import TailnetTx
@@ -10,10 +11,8 @@ async def set_settings(db: Database, actor: Actor, tailnet: TailnetId, settings:
     """Replaces all settings; every node is told what concerns it. Raises NotFound."""
 
     async def verb(tx: TailnetTx) -> None:
-        text = settings_to_text(settings)
-        changed = await tx.execute("update tailnet_settings set settings = $1 where settings <> $1", text)
-        if changed:
+        if await settings_row.put(tx, settings):
             tx.touch(settings=True)
-            tx.audit("tailnet.settings", "settings", {"settings": text})
+            tx.audit("tailnet.settings", "settings", {"settings": settings_to_text(settings)})
 
     await db.write(tailnet, actor, verb)

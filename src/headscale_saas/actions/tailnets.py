@@ -3,7 +3,8 @@
 import re
 
 from headscale_saas.errors import Invalid, NotFound
-from headscale_saas.store import directory, joins
+from headscale_saas.store import directory
+from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import TailnetHead
 from headscale_saas.store.tailnets import tailnet_from
@@ -41,7 +42,7 @@ async def show_tailnet(db: Database, name: str) -> Tailnet:
     """Raises NotFound ("tailnet not found")."""
     head = await _existing(db, name)
     async with db.read(head.id) as tx:
-        return tailnet_from(tx.head, await joins.settings_of(tx))
+        return tailnet_from(tx.head, await settings_row.get(tx))
 
 
 async def delete_tailnet(db: Database, actor: Actor, name: str) -> None:

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from headscale_saas.actions import presence
 from headscale_saas.errors import Error, NotFound
 from headscale_saas.observe import get_logger
-from headscale_saas.store import addresses, changelog, directory, joins, logins, nodes, sessions
+from headscale_saas.store import addresses, changelog, directory, logins, nodes, sessions
+from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import SYSTEM, NodeId, TailnetId
@@ -73,7 +74,7 @@ async def _expire_nodes(db: Database, now: datetime) -> None:
 
 async def _remove_ephemeral(db: Database, now: datetime) -> None:
     async def remove(tx: TailnetTx) -> int:
-        timeout = (await joins.settings_of(tx)).ephemeral_timeout
+        timeout = (await settings_row.get(tx)).ephemeral_timeout
         gone = await nodes.abandoned(tx, now - timeout, MOST_PER_TAILNET)
         if gone:
             await nodes.delete(tx, gone)

@@ -1,14 +1,12 @@
 """What a registration has to know, in two statements: one for the directory, one for the tailnet."""
 
 from collections.abc import Collection
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from headscale_saas.store import auth_keys, nodes, users
+from headscale_saas.store import auth_keys, nodes, settings, users
 from headscale_saas.store.directory.keys import NodeRef, ref_from_record
-from headscale_saas.store.tailnets import settings_from_text
 from headscale_saas.store.transactions import DirectoryTx, TailnetTx
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailnet.addresses import Address
@@ -71,7 +69,7 @@ async def facts(
     rows = await tx.fetch(FACTS, tx.tailnet, prefix, user, list(names), machine_key, node_key)
     row: Any = rows[0]
     return Facts(
-        settings=_settings(row["settings"]),
+        settings=settings.from_text(row["settings"]),
         auth_key=None if row["key_id"] is None else auth_keys.from_record(_Part("key_", row)),
         user=None if row["user_id"] is None else users.from_record(_Part("user_", row)),
         names=frozenset(row["names"]),
@@ -94,11 +92,6 @@ class _Part:
         return self._row[self._prefix + name]
 
 
-@lru_cache(maxsize=1024)
-def _settings(text: str) -> Settings:
-    return settings_from_text(text)
-
-
 class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     """What the directory knows of the keys in a registration. `held` and `held_before` are their nodes."""
 
@@ -116,9 +109,3 @@ async def whereabouts(tx: DirectoryTx, key: NodeKey, before: NodeKey, prefix: st
         held=refs.get(key),
         held_before=refs.get(before),
     )
-
-
-async def settings_of(tx: TailnetTx) -> Settings:
-    """The settings of the tailnet."""
-    text: str = await tx.fetchval("select settings from tailnet_settings where tailnet_id = $1", tx.tailnet)
-    return _settings(text)
