@@ -31,7 +31,7 @@ def hoist(root: click.Group, words: Sequence[str]) -> list[str]:
     """The same line in the order that Click wants. Raises click.UsageError where a flag lacks its value."""
     command, path, others = _find(root, words)
     context = click.Context(command, info_name=" ".join(["headscale", *path]))
-    own, persistent = options_of(command), options_of(root)
+    own, persistent = _below(command), options_of(root)
     front: list[str] = []
     back: list[str] = []
     queue = iter(others)

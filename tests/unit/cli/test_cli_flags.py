@@ -120,7 +120,7 @@ def test_where_persistent_flags_stand_changes_nothing(
 
 
 COMMANDS = ["users", "list", "nodes", "tag", "json", "1", "=", "-", "--", ""]
-FLAGS = ["-o", "-o=", "-t", "-i", "-d", "-xo", "--x", "--force", "--force=x", "--tailnet="]
+FLAGS = ["-o", "-o=", "-t", "-i", "-xo", "--x", "--force", "--force=x", "--tailnet="]
 ANY_WORD = st.sampled_from(COMMANDS + FLAGS)
 
 
