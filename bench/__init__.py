@@ -1,0 +1,14 @@
+"""Measurements, against servers started here and only on this machine. `python -m bench.run` runs them all.
+
+run         what is measured, in which order, and what is printed
+server      a server with its own database in a temporary directory, pinned to a core
+usage       what its processes spent: CPU seconds, memory; PostgreSQL apart
+goload      the official clients' Noise and HTTP/2 as load (workloads W1, W2, W3, W4, W6)
+ownload     the same workloads by our own swarm, where the Go program is not to be had
+many        2,000 tailnets of 8 clients
+neighbours  what a tailnet that misbehaves costs the others; `noise` is that tailnet
+floor       what the machine charges for one small message, with our wire code and without
+rows        what is said of a load      table  Markdown
+tailnets    many of them, with keys
+transport_write  the transport alone
+"""
