@@ -1,6 +1,7 @@
 """A small client of `/ts2021` for the tests of the transport: wire's initiator, and h2 on a stream."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from base64 import b64encode
@@ -41,6 +42,13 @@ async def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> No
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (a test looks at state that signals nobody)
             await asyncio.sleep(0.002)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Gone for certain: a loop that is closed while sockets still say goodbye may hang."""
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def plain_app(scope: Any, receive: Any, send: Any) -> None:

@@ -17,7 +17,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from noise_client import Client, connected, dial, door, echo, initiation, upgrade_request, wait_for
+from noise_client import Client, connected, dial, door, echo, hang_up, initiation, upgrade_request, wait_for
 from test_transport_basics import Poll, Slow
 
 from headscale_saas.transport.limits import Limits, Rate
@@ -42,7 +42,7 @@ async def exchange(port: int, data: bytes) -> bytes:
     writer.write(data)
     async with asyncio.timeout(5):
         answer = await reader.read()
-    writer.close()
+    await hang_up(writer)
     return answer
 
 
@@ -390,7 +390,7 @@ async def test_t24_something_else_inside_is_closed_at_once(inside: bytes) -> Non
         writer.write(Sealer(channel.client_to_server).seal(inside))
         async with asyncio.timeout(5):
             await reader.read()
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_a_frame_of_sixteen_megabytes_is_refused_by_its_header() -> None:
@@ -407,9 +407,9 @@ async def test_connections_of_one_origin_queue_before_their_handshake() -> None:
         third = asyncio.create_task(dial(opened.port))
         await wait_for(lambda: opened.edge._context.gate.waiting() == 1)
         assert not third.done()
-        idle[0][1].close()
+        await hang_up(idle[0][1])
         client = await third
         answer = client.request("GET", "/")
         await wait_for(lambda: answer.ended)
         await client.close()
-        idle[1][1].close()
+        await hang_up(idle[1][1])

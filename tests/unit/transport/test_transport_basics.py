@@ -14,6 +14,7 @@ from noise_client import (
     dial,
     door,
     echo,
+    hang_up,
     initiation,
     upgrade_request,
     wait_for,
@@ -91,7 +92,7 @@ async def test_everything_the_client_waits_for_comes_in_one_write() -> None:
         plain = b"".join(Opener(channel.server_to_client).feed(bytes(buffer)))
         length = int.from_bytes(plain[5:9], "big")
         assert plain[9 + length + 3] == 4  # the type of SETTINGS
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_bytes_after_the_upgrade_request_belong_to_the_channel() -> None:
@@ -102,7 +103,7 @@ async def test_bytes_after_the_upgrade_request_belong_to_the_channel() -> None:
         writer.write(upgrade_request(handshake) + b"\x04\x00\x10" + bytes(16))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         await reader.read()  # the forged record closes the connection
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_an_upgrade_may_follow_ordinary_requests() -> None:
@@ -115,7 +116,7 @@ async def test_an_upgrade_may_follow_ordinary_requests() -> None:
         writer.write(upgrade_request(handshake))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         assert noise.take(bytearray(await reader.readexactly(51))) is not None
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_a_map_stream_outlives_its_handler() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from noise_client import Door, door
+from noise_client import Door, door, hang_up
 from test_transport_attacks import exchange
 
 from headscale_saas.transport.addresses import Proxies, source
@@ -151,4 +151,4 @@ async def test_keep_alive_serves_several_requests() -> None:
         for _ in range(3):
             writer.write(H + b"Host: x\r\n\r\n")
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
-        writer.close()
+        await hang_up(writer)
