@@ -17,6 +17,7 @@ import pytest
 
 from headscale_saas.errors import Unavailable
 from headscale_saas.postgres import EmbeddedPostgres
+from headscale_saas.postgres.server import UNFINISHED
 
 Start = Callable[..., EmbeddedPostgres]
 
@@ -136,6 +137,14 @@ def test_a_stale_pid_file_that_names_a_living_stranger_does_not_stop_it(start: S
     first.stop()
     (first.data_dir / "postmaster.pid").write_text(f"{os.getpid()}\n{first.data_dir}\n")
     assert answers(start())
+
+
+def test_a_first_start_that_was_cut_short_is_begun_again(start: Start, state: Path) -> None:
+    (state / "postgres/base").mkdir(parents=True, mode=0o700)
+    (state / "postgres/PG_VERSION").write_text("18\n")
+    (state / "postgres.lock").write_text(UNFINISHED)
+    assert answers(start())
+    assert not (state / "postgres.lock").read_text()
 
 
 def test_a_deep_directory_has_its_socket_in_a_short_one(start: Start, state: Path) -> None:

@@ -56,6 +56,8 @@ SETTINGS = {
 }
 CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
+UNFINISHED = "initdb has not finished: the data directory holds nothing worth keeping\n"
+
 ALARMING = re.compile(r"PANIC:|LOG:  server process .* (was terminated|exited)")
 """Other faults are answers to a client of ours, which says them itself."""
 
@@ -164,7 +166,7 @@ class EmbeddedPostgres:
 
     def _lock(self) -> TextIO | None:
         path = self.data_dir.with_name(self.data_dir.name + ".lock")
-        lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "w")
+        lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -175,7 +177,7 @@ class EmbeddedPostgres:
     def _run(self, lock: TextIO) -> None:
         """Starts the server and returns when it has ended."""
         with lock:
-            self._prepare()
+            self._prepare(lock)
             settings = self.settings | {"unix_socket_directories": str(self.socket_dir)}
             arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
             process = self._spawn(["postgres", "-D", str(self.data_dir), *arguments], keep_open=lock.fileno())
@@ -191,15 +193,20 @@ class EmbeddedPostgres:
         if not self._stopping.is_set():
             log.error("postgres_ended_and_is_started_again", status=process.returncode)
 
-    def _prepare(self) -> None:
+    def _prepare(self, lock: TextIO) -> None:
         stale = self.data_dir / "postmaster.pid"
         if stale.exists():
             if runs_here(stale, self.data_dir):
                 raise Unavailable(f"a PostgreSQL that is not ours runs in {self.data_dir}")
             # Its number may belong to a stranger by now, and PostgreSQL would take that for a live server.
             stale.unlink()
+        if lock.read() == UNFINISHED:
+            for path in self.data_dir.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         if binaries.data_version(self.data_dir) is None:
+            mark(lock, UNFINISHED)
             self._initialise()
+            mark(lock, "")
 
     def _initialise(self) -> None:
         log.info("database_made", directory=str(self.data_dir))
@@ -257,6 +264,15 @@ class EmbeddedPostgres:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
                 return
+
+
+def mark(lock: TextIO, text: str) -> None:
+    """What the next one who gets the lock has to know, also after a crash of the machine."""
+    lock.seek(0)
+    lock.truncate()
+    lock.write(text)
+    lock.flush()
+    os.fsync(lock.fileno())
 
 
 def runs_here(pid_file: Path, data_dir: Path) -> bool:
