@@ -193,10 +193,6 @@ class Database(Section):
     pooler: bool = setting(
         False, "The database is behind PgBouncer in transaction mode: no prepared statements."
     )
-    roles_prefix: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,30}$")] = setting(
-        "headscale",
-        "Beginning of the names of the four database roles; change it where two services share a server.",
-    )
 
     @cached_property
     def dsn(self) -> str | None:
