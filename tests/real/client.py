@@ -29,6 +29,13 @@ DAEMON_ENVIRONMENT = {
 }
 
 
+# What clients write when a server told them something wrong, or hung up on them for no reason.
+COMPLAINTS = re.compile(
+    r"panic|lacked node|long-poll timed out|weird: |region-redefined|zstd|invalid character|json: |"
+    r"map response: (?!.*(EOF|reset|closed|canceled))"
+)
+
+
 @dataclass(frozen=True)
 class Login:
     """A `tailscale up` that waits for somebody to open `url`."""
@@ -196,6 +203,12 @@ class Client:
         finally:
             process.interrupt()
             train.read_summary()
+
+    def complaints(self) -> list[str]:
+        """Lines in the daemon's log that say that the server is at fault."""
+        log = self.host.directory / "tailscaled.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return [f"{self}: {line}" for line in lines if COMPLAINTS.search(line)]
 
     def picture(self) -> str:
         """What to look at when a test has failed."""

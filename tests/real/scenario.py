@@ -26,9 +26,12 @@ class Hosts:
         return client
 
     def take_back(self) -> None:
+        """Wipes all that were lent; fails if one of them complained of the server."""
+        complaints = [line for client in self.lent for line in client.complaints()]
         together(Client.wipe, self.lent)
         self._free.extend(client.host for client in self.lent)
         self.lent.clear()
+        assert not complaints, "\n".join(complaints)
 
 
 class Tailnet:

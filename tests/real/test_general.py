@@ -36,6 +36,7 @@ def test_everyone_reaches_everyone_through_any_cluster(make_tailnet: MakeTailnet
     key = tailnet.auth_key(tailnet.create_user("alice"), "--reusable")
     together(lambda client: client.up(key), clients)
     all_ping(clients, everything)
+    until_each("feels well", clients, lambda client: not client.status()["Health"], 20)
 
 
 @pytest.mark.parametrize("cluster", [1, 2], ids=["server-in-utc", "server-in-newfoundland"])
