@@ -20,7 +20,7 @@ LEVELS = {
     "disabled": logging.CRITICAL + 1,
 }
 
-CHATTY = ("alembic", "asyncio", "httpx", "python_multipart", "urllib3")
+CHATTY = ("alembic", "asyncio", "hpack", "httpx", "python_multipart", "urllib3")
 """Libraries whose everyday words interest nobody; their warnings are heard."""
 
 
