@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from headscale_saas.config import rules
 from headscale_saas.config.root import Config
+from headscale_saas.config.settings import Section
 from headscale_saas.config.tree import SECTIONS, SETTINGS, Setting, flatten, nearest, unflatten
 from headscale_saas.errors import Invalid
 
@@ -61,6 +62,11 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
         raise ConfigInvalid(file, faults + list(sentences(problems))) from None
     if faults := faults + rules.faults(config):
         raise ConfigInvalid(file, faults)
+    warnings += [
+        f"{name} has no effect yet."
+        for name in leaves
+        if name.startswith(rules.NOT_YET) and is_changed(name, config)
+    ]
     return Loaded(config, file, (*warnings, *rules.doubts(config)))
 
 
@@ -144,6 +150,25 @@ def doubt(name: str, leaves: Mapping[str, Any]) -> str | None:
         return None
     meant = nearest(name)
     return f"{name} is not a setting." + (f" Is {meant} meant?" if meant else "")
+
+
+def is_changed(name: str, config: Config) -> bool:
+    """Whether a known setting differs from what it is without any configuration."""
+    setting = SETTINGS.get(name)
+    if setting is None or setting.note("ignored"):
+        return False
+    return value_of(name, config) != value_of(name, Config(state_dir=config.state_dir))
+
+
+def value_of(name: str, config: Config) -> object:
+    value: object = config
+    for part in name.split("."):
+        kind = type(value)
+        assert issubclass(kind, Section)
+        value = getattr(
+            value, next(own for own, field in kind.model_fields.items() if part in (own, field.alias))
+        )
+    return value
 
 
 def sentences(problems: ValidationError) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from headscale_saas.config.durations import format_duration
 from headscale_saas.config.root import Config
-from headscale_saas.config.rules import REMOVED, RENAMED
+from headscale_saas.config.rules import NOT_YET, REMOVED, RENAMED
 from headscale_saas.config.tree import SETTINGS, Setting, all_settings, inner_section
 
 HEAD = """\
@@ -24,6 +24,7 @@ is named once in the log, and keys that headscale removed are refused with the n
 * **Environment**: each key is also a variable, `HEADSCALE_` and the key in capitals with `_` for `.`, as in
   `HEADSCALE_DATABASE_POSTGRES_PASS`; it wins over the file. Lists are words between spaces, mappings YAML.
 * **Durations**: `30s`, `1h30m`, `90d`, `1y`.
+* *Not yet* marks what is read and checked, and has no effect in this version; the log says so when it is set.
 * `headscale configtest` says what is wrong, all of it at once, without starting anything.
 """
 
@@ -48,6 +49,8 @@ def meaning(setting: Setting) -> str:
         return f"*No effect:* {ignored}."
     text = setting.field.description or ""
     choices = [choice for choice in get_args(setting.field.annotation) if isinstance(choice, str) and choice]
+    if setting.path.startswith(NOT_YET):
+        text = f"{text} *Not yet.*"
     return text or (f"One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else "—")
 
 

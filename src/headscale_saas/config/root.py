@@ -45,7 +45,7 @@ class Config(Section):
     metrics_listen_addr: HostPort = setting("127.0.0.1:9090", "Metrics and health. Empty: off.")
     grpc_listen_addr: HostPort = setting("", "gRPC for other machines, such as `:50443`. Empty: off.")
     grpc_allow_insecure: bool = setting(False, "gRPC for other machines without TLS.")
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
+    trusted_proxies: tuple[settings.V4 | settings.V6, ...] = setting(
         (), "Networks of load balancers whose X-Forwarded-For is believed."
     )
     unix_socket: Path = setting(

@@ -20,6 +20,17 @@ Count = Annotated[int, Field(ge=0)]
 Text = Annotated[str, BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value)]
 """YAML reads `true` as a truth value also where a word is wanted."""
 
+
+def written(network: object) -> object:
+    """Networks are written out: the library would take a number for an address."""
+    if isinstance(network, bool | int | float):
+        raise ValueError(f"{network} is not a network")
+    return network
+
+
+V4 = Annotated[IPv4Network, BeforeValidator(written)]
+V6 = Annotated[IPv6Network, BeforeValidator(written)]
+
 TAILSCALE_DERP_MAP = "https://controlplane.tailscale.com/derpmap/default"
 
 
@@ -59,8 +70,8 @@ class Noise(Section):
 class Prefixes(Section):
     """Where nodes' addresses come from. Tailnets are apart and may use the same addresses."""
 
-    v4: IPv4Network | None = setting(None, "IPv4 range, inside 100.64.0.0/10.", shown="`100.64.0.0/10`")
-    v6: IPv6Network | None = setting(
+    v4: V4 | None = setting(None, "IPv4 range, inside 100.64.0.0/10.", shown="`100.64.0.0/10`")
+    v6: V6 | None = setting(
         None, "IPv6 range, inside fd7a:115c:a1e0::/48. Absent while v4 is set: no IPv6 addresses.",
         shown="`fd7a:115c:a1e0::/48`",
     )  # fmt: skip

@@ -252,6 +252,13 @@ def test_keys_that_mean_nothing_are_named_once_with_a_guess(home: Path) -> None:
     ]
 
 
+def test_what_is_not_built_is_said_when_it_is_wanted(home: Path) -> None:
+    loaded = from_text(
+        home, "grpc_allow_insecure: true\ngrpc_listen_addr: ''\nunix_socket_permission: '0770'"
+    )
+    assert loaded.warnings == ("grpc_allow_insecure has no effect yet.",)
+
+
 def test_an_old_name_still_works_with_a_warning(home: Path) -> None:
     loaded = from_text(home, "ephemeral_node_inactivity_timeout: 5m")
     assert loaded.config.node.ephemeral.inactivity_timeout == timedelta(minutes=5)
