@@ -51,8 +51,9 @@ test-fresh:  ## `make serve` and `make test` in a bare Debian, and the Dockerfil
 	scripts/test-fresh
 
 .PHONY: bench
-bench: $(DEV)  ## what it costs; prints figures
-	@shopt -s nullglob; for bench in bench/[a-z]*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
+bench: $(DEV)  ## what it costs: Markdown here, all figures in build/bench.json (some 40 minutes)
+	@$(BIN)/python bench/transport_write.py
+	@$(BIN)/python -m bench.run
 
 .PHONY: docs
 docs: $(DEV)  ## write the pages that are made from the source
