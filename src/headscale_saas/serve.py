@@ -123,7 +123,14 @@ class Worker:
             self._doorbell.ring_sessions,
         )
         self._hub = Hub(self._work, self._presence, SystemClock(), random.Random())
-        self._follower = Follower(self._cache, database, self._hub.publish, self._hub.vanish)
+        self._follower = Follower(
+            self._cache,
+            database,
+            self._hub.publish,
+            self._hub.vanish,
+            lambda: self._hub.tailnets,
+            self._metrics.catch_up_seconds.labels("follow").observe,
+        )
         self._logins = LoginWaiters()
         self._logins_moved = asyncio.Event()
         self._taken_over: set[TailnetId] = set()
@@ -249,7 +256,7 @@ class Worker:
             return await directory.node_of_key(tx, key)
 
     def _make_edge(self) -> Edge:
-        config, database = self._config, self._database
+        config = self._config
         public = Public(lambda: self._keys.serving, self._ping, version.COMPATIBLE)
         return Edge(
             cast(Any, public.app()),  # uvicorn and starlette spell ASGI's types differently

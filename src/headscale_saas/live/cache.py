@@ -10,6 +10,7 @@ import msgspec
 
 from headscale_saas.errors import Error, Unavailable
 from headscale_saas.netmap.view import Environment
+from headscale_saas.observe import get_logger
 from headscale_saas.policy import Compiled, advance, compile_policy
 from headscale_saas.store import changelog
 from headscale_saas.store.database import Database
@@ -18,6 +19,8 @@ from headscale_saas.tailcfg.keys import NodeKey
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import NodeId, TailnetId, Version
 from headscale_saas.tailnet.state import TailnetState
+
+log = get_logger(__name__)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -100,6 +103,10 @@ class Cache:
         except Error as error:
             self.evict(tailnet)
             return error
+        except Exception as fault:  # a row that we did not think of; the others are not concerned
+            log.error("tailnet_not_understood", exc_info=fault, tailnet=tailnet)
+            self.evict(tailnet)
+            return Unavailable("this tailnet cannot be served now")
 
     def _put(self, tailnet: TailnetId, state: TailnetState, touched: Touched) -> Step:
         before = self._snapshots.get(tailnet)
