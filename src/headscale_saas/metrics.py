@@ -120,8 +120,9 @@ async def answer(channel: socket.socket, text: Callable[[], bytes], gone: Callab
     """The worker's end: says that it is ready, then answers each question. `gone`: the supervisor is."""
     loop = asyncio.get_running_loop()
     channel.setblocking(False)
-    await loop.sock_sendall(channel, READY)
-    while await loop.sock_recv(channel, len(ASK)):
-        body = text()
-        await loop.sock_sendall(channel, LENGTH.pack(len(body)) + body)
+    with suppress(ConnectionError):
+        await loop.sock_sendall(channel, READY)
+        while await loop.sock_recv(channel, len(ASK)):
+            body = text()
+            await loop.sock_sendall(channel, LENGTH.pack(len(body)) + body)
     gone()

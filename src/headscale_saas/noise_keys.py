@@ -71,16 +71,21 @@ def _make_key(path: Path) -> PrivateKey:
     """A new key in a file that only we can read; never over an existing file."""
     private = PrivateKey(secrets.token_bytes(32))
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Under its name only when it is whole: another process may be looking for it at this moment.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(private.reveal() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
     except FileExistsError:
         made = _read_key(path)
         assert made is not None
         return made
-    with open(descriptor, "w") as file:
-        file.write(private.reveal() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        draft.unlink()
     return private
 
 

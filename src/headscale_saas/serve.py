@@ -11,7 +11,7 @@ import random
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from headscale_saas.actions import presence as presence_actions
 from headscale_saas.actions import upkeep
 from headscale_saas.actions.approvals import no_policy
 from headscale_saas.actions.logins import LoginWaiters
+from headscale_saas.actions.outcome import Outcome
 from headscale_saas.actions.register import register
 from headscale_saas.actions.report import report
 from headscale_saas.clock import SystemClock
@@ -32,21 +33,23 @@ from headscale_saas.control.machine import Machine
 from headscale_saas.control.map import Map
 from headscale_saas.control.public import Public
 from headscale_saas.control.register import Register
-from headscale_saas.errors import Error, Unavailable
+from headscale_saas.errors import Error
 from headscale_saas.live.cache import Cache, Step
 from headscale_saas.live.derp_source import DerpSource
 from headscale_saas.live.follower import Follower
 from headscale_saas.live.hub import Hub
 from headscale_saas.live.presence import Presence
+from headscale_saas.live.takeovers import Takeovers
 from headscale_saas.netmap.view import Environment
 from headscale_saas.observe import Metrics, configure, get_logger
-from headscale_saas.store import directory, sessions
+from headscale_saas.store import directory
 from headscale_saas.store.database import Database
 from headscale_saas.store.feed import Doorbell, Listener, Rung
 from headscale_saas.store.heartbeat import Heartbeat
 from headscale_saas.store.pool import Address
 from headscale_saas.tailcfg.derpmap import DERPMap
-from headscale_saas.tailcfg.keys import NodeKey
+from headscale_saas.tailcfg.keys import MachineKey, NodeKey
+from headscale_saas.tailcfg.register import RegisterRequest
 from headscale_saas.tailnet.changes import NOTHING
 from headscale_saas.tailnet.model import ClusterId, TailnetId, Version
 from headscale_saas.transport.fair import FairQueue
@@ -57,7 +60,7 @@ from headscale_saas.worker import Order
 POOL_SIZE = 8
 LOGIN_POLL_SECONDS = 2.0
 LAG_SECONDS = 0.1
-SUPERSEDED_SECONDS = 0.2
+FLUSH_SECONDS = 3.0
 
 log = get_logger(__name__)
 
@@ -77,6 +80,7 @@ async def serve(order: Order, listener: socket.socket, channel: socket.socket) -
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         loop.add_signal_handler(signal.SIGINT, worker.stop)
+        loop.add_signal_handler(signal.SIGHUP, log.info, "nothing_to_reload")
         return await worker.run([listener], channel, order.drain_seconds)
 
 
@@ -92,14 +96,24 @@ async def _joined(config: Config, dsn: str) -> AsyncIterator[Database]:
         database = await Database.open(dsn, process=number, pooler=pooler, pool_size=POOL_SIZE)
         stack.push_async_callback(database.close)
         yield database
-        async with tool.directory() as tx:
-            await directory.sign_off(tx, number)
+        with suppress(Error):  # without a database the others will notice by the heartbeat
+            async with tool.directory() as tx:
+                await directory.sign_off(tx, number)
 
 
 class Worker:
     """All parts of one worker, made inside the running loop."""
 
-    def __init__(self, config: Config, dsn: str, database: Database, keys: ServerKeys) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dsn: str,
+        database: Database,
+        keys: ServerKeys,
+        *,
+        drop_doorbell: Callable[[str], bool] = lambda payload: False,
+    ) -> None:
+        """`drop_doorbell` is for tests: payloads for which it is true do not ring."""
         self._loop = loop = asyncio.get_running_loop()
         self._config = config
         self._database = database
@@ -110,9 +124,10 @@ class Worker:
         database.on_fenced = self.fenced
 
         self._metrics = Metrics()
+        self._handshakes_seen: dict[str, int] = {}
         self._work = FairQueue(loop)
         direct = Address(dsn=config.database.direct_dsn or dsn, name=f"headscale-saas/{database.process}")
-        self._doorbell = Doorbell(database.address)
+        self._doorbell = Doorbell(database.address, drop_doorbell)
         self._listener = Listener(direct, self._heard)
         self._derp = DerpSource(config.derp.paths, config.derp.urls, _refresh_seconds(config))
         self._derp.changed = self._derp_map_changed
@@ -133,7 +148,7 @@ class Worker:
         )
         self._logins = LoginWaiters()
         self._logins_moved = asyncio.Event()
-        self._taken_over: set[TailnetId] = set()
+        self._takeovers = Takeovers(database, self._presence)
         self.edge = self._make_edge()
         database.on_commit = self._committed
 
@@ -164,7 +179,8 @@ class Worker:
                 await self.edge.drain(drain)
                 for task in tasks:
                     task.cancel()
-            await self._presence.flush()
+            if not self._status:  # a process that was declared dead has nothing to report any more
+                await self._presence.flush(FLUSH_SECONDS)
         finally:
             self._heartbeat.stop()
             await self.edge.stop()
@@ -178,7 +194,8 @@ class Worker:
         yield self._hub.keep_alive()
         yield self._presence.run()
         yield self._watch_loop()
-        yield self._end_superseded()
+        yield self._takeovers.run()
+        yield self._takeovers.poll()
         yield self._derp.run()
         yield self._look_at_logins()
         yield upkeep.run_forever(self._database)
@@ -186,41 +203,37 @@ class Worker:
             yield self._listener.run()
 
     async def _watch_loop(self) -> None:
-        """Measures how late the loop is, tells who is connected, and ends streams taken over elsewhere."""
+        """Measures how late the loop is, and what there is to do."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
-            self._metrics.queued_work.set(len(self._work))
-            self._metrics.sessions.set(len(self._hub))
-            self._metrics.tailnets_cached.set(len(self._cache.tailnets))
+            self._measure()
 
-    async def _end_superseded(self) -> None:
-        """Ends the streams here of which a newer one was admitted elsewhere."""
-        while True:
-            await asyncio.sleep(SUPERSEDED_SECONDS)
-            wanted, self._taken_over = self._taken_over, set()
-            for tailnet in wanted:
-                try:
-                    async with self._database.read(tailnet) as tx:
-                        nodes = self._presence.nodes_of(tailnet)
-                        tokens = await sessions.newest_elsewhere(tx, nodes, self._database.process)
-                except (Error, OSError) as error:
-                    log.warning("sessions_not_read", error=str(error))
-                    self._taken_over.add(tailnet)
-                else:
-                    self._presence.superseded(tailnet, tokens)
+    def _measure(self) -> None:
+        self._metrics.queued_work.set(len(self._work))
+        self._metrics.sessions.set(len(self._hub))
+        self._metrics.tailnets_cached.set(len(self._cache.tailnets))
+        self._metrics.connections.labels("control").set(self.edge.connections)
+        counts = self.edge.counts
+        for result, total in (("done", counts.handshakes), ("failed", counts.failed_handshakes)):
+            self._metrics.handshakes.labels(result).inc(total - self._handshakes_seen.get(result, 0))
+            self._handshakes_seen[result] = total
 
     def _committed(self, tailnet: TailnetId, version: Version) -> None:
         """Our own commits: ring the others, and look ourselves without the detour."""
+        self._metrics.doorbells.labels("rung").inc()
         self._doorbell.ring(tailnet, version)
         self._follower.ring([tailnet])
 
     def _heard(self, rung: Rung) -> None:
         """A doorbell. After a time of deafness anything may have happened."""
+        self._metrics.doorbells.labels("heard").inc()
         self._follower.ring(self._cache.tailnets if rung.deaf else rung.tailnets)
-        self._taken_over.update(self._hub.tailnets if rung.deaf else rung.sessions)
+        self._takeovers.look_at(rung.sessions)
+        if rung.deaf:
+            self._takeovers.look_at_all()
         if rung.logins or rung.deaf:
             self._logins_moved.set()
 
@@ -232,7 +245,7 @@ class Worker:
             self._logins_moved.clear()
             try:
                 await self._logins.look(self._database)
-            except (Unavailable, OSError) as error:
+            except (Error, OSError) as error:
                 log.warning("logins_not_read", error=str(error))
 
     def _derp_map_changed(self, derp_map: DERPMap) -> None:
@@ -255,6 +268,20 @@ class Worker:
         async with self._database.directory() as tx:
             return await directory.node_of_key(tx, key)
 
+    async def _decide(
+        self, machine: MachineKey, protocol_version: int, request: RegisterRequest, origin: str
+    ) -> Outcome:
+        """A registration, counted by what it came to."""
+        result = "error"
+        try:
+            outcome = await register(
+                self._database, no_policy, machine, protocol_version, request, origin, wait=self._logins.wait
+            )
+            result = type(outcome).__name__.lower()
+        finally:
+            self._metrics.registrations.labels(result).inc()
+        return outcome
+
     def _make_edge(self) -> Edge:
         config = self._config
         public = Public(lambda: self._keys.serving, self._ping, version.COMPATIBLE)
@@ -270,13 +297,12 @@ class Worker:
     def _make_machine(self) -> Machine:
         """Everything that nodes may ask inside Noise."""
         database = self._database
-        decide = partial(register, database, no_policy, wait=self._logins.wait)
         mapper = Map(
             self._lookup, partial(report, database, no_policy), self._cache, self._follower, self._hub
         )
         return Machine(
             {
-                ("POST", "/machine/register"): Register(decide, self._config.server_url.rstrip("/")),
+                ("POST", "/machine/register"): Register(self._decide, self._config.server_url.rstrip("/")),
                 ("POST", "/machine/map"): mapper,
                 ("POST", "/machine/update-health"): side.accepted,
                 ("POST", "/machine/audit-log"): side.accepted,

@@ -29,6 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     listener = socket.socket(fileno=order.listen_fd)
     channel = socket.socket(fileno=order.channel_fd)

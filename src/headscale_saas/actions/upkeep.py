@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 
 from headscale_saas.actions import presence
-from headscale_saas.errors import Error, NotFound
+from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.observe import get_logger
 from headscale_saas.store import addresses, changelog, directory, logins, nodes, sessions
 from headscale_saas.store import settings as settings_row
@@ -56,6 +56,8 @@ async def run_forever(db: Database, period_seconds: float = 2.0) -> None:
             await run_once(db)
         except Error as error:
             log.warning("upkeep_failed", code=error.code, reason=error.message)
+        except Exception:
+            log.exception("upkeep_failed")
         # Processes that started together shall not ask for the lease together for ever.
         await asyncio.sleep(period_seconds * random.uniform(0.8, 1.2))
 
@@ -110,6 +112,10 @@ async def _each(db: Database, due: Iterable[TailnetId], verb: Verb) -> None:
             await db.write(tailnet, SYSTEM, verb)
         except NotFound:
             continue  # deleted meanwhile
+        except Unavailable:
+            raise  # the database, not this tailnet
+        except Exception:
+            log.exception("upkeep_of_tailnet_failed", tailnet=tailnet)
 
 
 def _audit(tx: TailnetTx, action: str, touched: list[NodeId]) -> None:

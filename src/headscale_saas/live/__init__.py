@@ -5,5 +5,6 @@ follower  doorbells, attaching clients and the safety poll, all leading to the o
 hub       the map sessions of this process by tailnet; publishes snapshots to them in fair slices
 frames    what is encoded and compressed once and shared: chunks of full netmaps, deltas
 session   one map stream: what it was sent, and whether it keeps up
-presence  tells the database who is connected here; ends what a newer stream elsewhere replaced
+presence  tells the database who is connected here
+takeovers ends what a newer stream elsewhere replaced
 """

@@ -7,12 +7,13 @@ late end cannot hide a newer stream.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
-from headscale_saas.errors import Error
+from headscale_saas.errors import Error, NotFound
 from headscale_saas.observe import get_logger
 from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
 
@@ -55,40 +56,49 @@ class Presence:
         self._admit = admit
         self._end = end
         self._took_over = took_over
-        self._streams: dict[tuple[TailnetId, NodeId], Stream] = {}
+        self._streams: dict[TailnetId, dict[NodeId, Stream]] = {}
         self._started: dict[TailnetId, dict[NodeId, Stream]] = defaultdict(dict)
         self._ended: dict[TailnetId, dict[NodeId, int]] = defaultdict(dict)
         self._work = asyncio.Event()
         self._busy: dict[TailnetId, asyncio.Task[None]] = {}
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return sum(map(len, self._streams.values()))
 
     def started(self, tailnet: TailnetId, node: NodeId, end: Callable[[], None]) -> Stream:
         """A stream begins; `end` closes it should a newer one be admitted elsewhere."""
         stream = Stream(tailnet, node, end)
-        self._streams[tailnet, node] = stream
+        self._streams.setdefault(tailnet, {})[node] = stream
         self._started[tailnet][node] = stream
         self._work.set()
         return stream
 
     def stopped(self, stream: Stream) -> None:
-        """A stream is over. One that was never admitted is reported as soon as it has its token."""
+        """A stream is over. If its admission is under way, its end follows as soon as it has its token."""
         stream.ended = True
-        if self._streams.get((stream.tailnet, stream.node)) is stream:
-            del self._streams[stream.tailnet, stream.node]
+        streams = self._streams.get(stream.tailnet, {})
+        if streams.get(stream.node) is stream:
+            del streams[stream.node]
+            if not streams:
+                del self._streams[stream.tailnet]
         if stream.token:
             self._report_end(stream)
 
     def superseded(self, tailnet: TailnetId, tokens: Mapping[NodeId, int]) -> None:
         """Ends the streams here that are older than the newest of the same node elsewhere."""
+        streams = self._streams.get(tailnet, {})
         for node, token in tokens.items():
-            stream = self._streams.get((tailnet, node))
+            stream = streams.get(node)
             if stream is not None and 0 < stream.token < token:
                 stream.end()
 
+    @property
+    def tailnets(self) -> Collection[TailnetId]:
+        """Those that have a stream here."""
+        return self._streams.keys()
+
     def nodes_of(self, tailnet: TailnetId) -> list[NodeId]:
-        return [node for where, node in self._streams if where == tailnet]
+        return list(self._streams.get(tailnet, ()))
 
     async def run(self) -> None:
         """Reports batches, one task at a time for each tailnet, so that none waits for another."""
@@ -100,8 +110,13 @@ class Presence:
                 task = asyncio.get_running_loop().create_task(self._report(tailnet))
                 self._busy[tailnet] = task
 
-    async def flush(self) -> None:
-        """Reports what is outstanding, for an orderly end."""
+    async def flush(self, seconds: float) -> None:
+        """Reports what is outstanding, for an orderly end; gives up after so long, as without a database."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._flush()
+
+    async def _flush(self) -> None:
         while pending := {*self._started, *self._ended}:
             busy = [task for tailnet in pending if (task := self._busy.get(tailnet))]
             if busy:
@@ -110,15 +125,22 @@ class Presence:
                 await self._report(tailnet)
 
     async def _report(self, tailnet: TailnetId) -> None:
-        started = self._started.pop(tailnet, {})
+        # Who left before it was admitted is nobody's business; a token now could beat a newer stream's.
+        waiting = self._started.pop(tailnet, {})
+        started = {node: stream for node, stream in waiting.items() if not stream.ended}
         ended = self._ended.pop(tailnet, {})
         try:
             if ended:
                 await self._end(tailnet, ended)
             if started:
                 self._admitted(tailnet, started, await self._admit(tailnet, list(started)))
-        except (Error, OSError) as error:
-            log.warning("presence_not_reported", tailnet=tailnet, error=str(error))
+        except NotFound:
+            for stream in started.values():
+                stream.end()  # the tailnet is gone
+        except Exception as error:
+            log.warning(
+                "presence_not_reported", tailnet=tailnet, error=str(error), exc_info=_unexpected(error)
+            )
             self._put_back(tailnet, started, ended)
             await asyncio.sleep(RETRY_SECONDS)
         finally:
@@ -151,3 +173,7 @@ class Presence:
     ) -> None:
         self._started[tailnet] = {**started, **self._started.get(tailnet, {})}
         self._ended[tailnet] = {**ended, **self._ended.get(tailnet, {})}
+
+
+def _unexpected(error: Exception) -> Exception | None:
+    return None if isinstance(error, Error | OSError) else error

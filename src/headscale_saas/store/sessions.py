@@ -1,11 +1,14 @@
 """Sessions: the newest map stream of each node. Unversioned; a token is never given twice."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from headscale_saas.store.transactions import DirectoryTx, TailnetTx
 from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
+
+ADMITTED_WITHIN = timedelta(seconds=6)
+"""Longer than any transaction: what had begun, but was not to be seen yet."""
 
 CONNECT = """
 with wanted as (
@@ -61,7 +64,10 @@ async def end(tx: TailnetTx, tokens: Mapping[NodeId, int]) -> None:
 
 async def offline_among(tx: TailnetTx, nodes: Collection[NodeId]) -> list[NodeId]:
     """Those of the nodes that are not shown online."""
-    sql = "select id from nodes where tailnet_id = $1 and id = any($2::bigint[]) and not online"
+    sql = """
+    select w.id from unnest($2::bigint[]) as w(id)
+    where (select not n.online from nodes n where n.tailnet_id = $1 and n.id = w.id)
+    """
     return [row["id"] for row in await tx.fetch(sql, tx.tailnet, list(nodes))]
 
 
@@ -98,6 +104,24 @@ async def newest_elsewhere(
         process,
     )
     return {row["node_id"]: row["token"] for row in rows}
+
+
+async def begun_elsewhere(
+    tx: DirectoryTx, tailnets: Collection[TailnetId], process: ProcessNumber, since: datetime
+) -> dict[TailnetId, dict[NodeId, int]]:
+    """The tokens of the streams that other processes admitted since then (and a little before)."""
+    rows = await tx.fetch(
+        "select tailnet_id, node_id, token from sessions where tailnet_id = any($1::bigint[])"
+        " and process <> $2 and started_at > $3::timestamptz - $4::interval",
+        list(tailnets),
+        process,
+        since,
+        ADMITTED_WITHIN,
+    )
+    tokens: dict[TailnetId, dict[NodeId, int]] = {}
+    for row in rows:
+        tokens.setdefault(row["tailnet_id"], {})[row["node_id"]] = row["token"]
+    return tokens
 
 
 async def database_time(tx: DirectoryTx) -> datetime:

@@ -1,0 +1,79 @@
+"""Ends the streams of this process of which a newer one was admitted by another.
+
+The doorbell says where to look. It may be lost, so every few seconds all tailnets with a stream here are
+looked at, by what began elsewhere since the look before.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+
+from headscale_saas.errors import NotFound
+from headscale_saas.live.presence import Presence
+from headscale_saas.observe import get_logger
+from headscale_saas.store import sessions
+from headscale_saas.store.database import Database
+from headscale_saas.tailnet.model import TailnetId
+
+GATHER_SECONDS = 0.2
+POLL_SECONDS = 5.0
+
+log = get_logger(__name__)
+
+
+class Takeovers:
+    """Two tasks for the whole process, `run` and `poll`."""
+
+    def __init__(self, database: Database, presence: Presence) -> None:
+        self._database = database
+        self._presence = presence
+        self._wanted: set[TailnetId] = set()
+        self._seen: datetime | None = None
+
+    def look_at(self, tailnets: Iterable[TailnetId]) -> None:
+        """Says that streams of these began elsewhere. Those without a stream here are skipped."""
+        self._wanted.update(tailnet for tailnet in tailnets if tailnet in self._presence.tailnets)
+
+    def look_at_all(self) -> None:
+        """After a time of deafness."""
+        self._wanted.update(self._presence.tailnets)
+
+    async def run(self) -> None:
+        """Looks where it was told to, for ever."""
+        while True:
+            await asyncio.sleep(GATHER_SECONDS)
+            wanted, self._wanted = self._wanted, set()
+            for tailnet in wanted:
+                try:
+                    await self._end_older(tailnet)
+                except NotFound:
+                    continue
+                except Exception as error:
+                    log.warning("sessions_not_read", tailnet=tailnet, error=str(error))
+                    self._wanted.add(tailnet)
+
+    async def poll(self) -> None:
+        """The safety net under lost doorbells, for ever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self.look()
+            except Exception as error:
+                log.warning("sessions_not_read", error=str(error))
+
+    async def look(self) -> None:
+        """One look at all tailnets with a stream here."""
+        here, since = list(self._presence.tailnets), self._seen
+        async with self._database.directory() as tx:
+            now = await sessions.database_time(tx)
+            if here and since is not None:
+                begun = await sessions.begun_elsewhere(tx, here, self._database.process, since)
+                for tailnet, tokens in begun.items():
+                    self._presence.superseded(tailnet, tokens)
+        self._seen = now
+
+    async def _end_older(self, tailnet: TailnetId) -> None:
+        async with self._database.read(tailnet) as tx:
+            nodes = self._presence.nodes_of(tailnet)
+            tokens = await sessions.newest_elsewhere(tx, nodes, self._database.process)
+        self._presence.superseded(tailnet, tokens)
