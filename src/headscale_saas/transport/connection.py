@@ -63,6 +63,7 @@ class Carrier(Protocol):
     def close(self) -> None: ...
     def abort(self) -> None: ...
     def is_closing(self) -> bool: ...
+    def set_write_buffer_limits(self, high: int) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
@@ -110,8 +111,7 @@ class NoiseConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         host, limits = self._host, self._host.around.limits
         self._carrier = cast(Carrier, transport)
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.set_write_buffer_limits(high=limits.write_buffer_bytes)
+        self._carrier.set_write_buffer_limits(high=limits.write_buffer_bytes)
         host.connections.add(self)
         host.sweep.add(self)
         self.expect(host.around.loop.time() + limits.handshake_seconds)
@@ -164,7 +164,7 @@ class NoiseConnection(asyncio.Protocol):
         if not self.closing and self._carrier is not None:
             self.closing = True
             self._carrier.close()
-            self.expect(self._host.around.loop.time() + self._host.around.limits.linger_seconds)
+            self.check_at = self._host.around.loop.time() + self._host.around.limits.linger_seconds
 
     def expect(self, deadline: float) -> None:
         self.check_at = min(self.check_at, deadline)

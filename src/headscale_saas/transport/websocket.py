@@ -51,7 +51,6 @@ class WebSocket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast(asyncio.Transport, transport)
-        self._socket.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
         self._socket.write(self._answer)
         self._inner.connection_made(cast(asyncio.BaseTransport, self))
 
@@ -92,6 +91,10 @@ class WebSocket(asyncio.Protocol):
 
     def is_closing(self) -> bool:
         return self._socket is None or self._socket.is_closing()
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        if self._socket is not None:
+            self._socket.set_write_buffer_limits(high=high)
 
     def pause_reading(self) -> None:
         if self._socket is not None:

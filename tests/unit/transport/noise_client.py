@@ -196,6 +196,10 @@ class Client:
         self.flush()
         return answer
 
+    def stop_reading(self) -> None:
+        """Leaves everything in the socket from now on."""
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
     def cancel(self, answer: Answer) -> None:
         number = next(number for number, known in self.answers.items() if known is answer)
         self.h2.reset_stream(number, ErrorCodes.CANCEL)

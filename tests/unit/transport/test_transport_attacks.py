@@ -348,7 +348,7 @@ async def test_t19_a_client_that_does_not_read_costs_one_queue() -> None:
         deaf, fine = await dial(opened.port, window=2**31 - 1), await dial(opened.port)
         deaf.request("POST", "/machine/map")
         stream = await poll.first()
-        deaf.writer.transport.pause_reading()
+        deaf.stop_reading()
         heard = fine.request("POST", "/machine/map")
         await wait_for(lambda: len(poll.streams) == 2)
         message, taken = bytes(60_000), 0
@@ -368,7 +368,7 @@ async def test_t19_a_client_that_does_not_read_costs_one_queue() -> None:
 async def test_a_deaf_client_does_not_get_answers_to_ever_more_requests() -> None:
     """Answers pile up only as far as what was read at once; then requests wait in the client's socket."""
     async with connected(echo) as (opened, client):
-        client.writer.transport.pause_reading()
+        client.stop_reading()
         block = b"".join(raw(headers(number)) for number in range(1, 200_001, 2))
         client.writer.write(Sealer.seal(client.sealer, block))
         connection = next(iter(opened.edge._host.connections))

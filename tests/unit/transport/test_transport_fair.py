@@ -47,7 +47,9 @@ async def test_keys_take_turns() -> None:
 
 
 async def test_a_slice_ends_after_its_time() -> None:
-    clock, done, turns = Clock(), [], []
+    clock = Clock()
+    done: list[int] = []
+    turns: list[None] = []
     loop = asyncio.get_running_loop()
     queue = FairQueue(loop, slice_seconds=0.005, clock=clock)
     for index in range(6):
@@ -119,7 +121,10 @@ async def test_work_may_submit_for_its_own_key() -> None:
 async def test_a_thousand_readable_sockets_do_not_delay_a_timer() -> None:
     """Each has 5 ms of work; handled where they are received, they would hold the loop for 5 s."""
     loop = asyncio.get_running_loop()
-    queue, handled, lost, gaps = FairQueue(loop), [], [], []
+    queue = FairQueue(loop)
+    handled: list[object] = []
+    lost: list[object] = []
+    gaps: list[float] = []
 
     class Receiver(asyncio.Protocol):
         def data_received(self, data: bytes) -> None:
