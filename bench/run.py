@@ -9,6 +9,8 @@ import dataclasses
 import json
 import os
 import platform
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ PARTS = ("floor", "peers", "workers", "many", "neighbours")
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     cores = os.sched_getaffinity(0)
     if {SERVER_CORE, LOAD_CORE} <= cores:
         os.sched_setaffinity(0, {LOAD_CORE})

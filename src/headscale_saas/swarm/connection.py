@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
         except TimeoutError:
             raise Unavailable("the dial took more than 10 s") from None
         finally:
-            if not connection._ready.done() or connection._ready.cancelled() or connection._ready.exception():
+            connection._ready.cancel()  # without effect if it is done
+            if connection._ready.cancelled() or connection._ready.exception():
                 connection.abort()
         return connection
 

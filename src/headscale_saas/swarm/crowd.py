@@ -43,10 +43,10 @@ class Crowd:
         self._made = 0
         self.report = Report(self.plan.clients, len(self.plan.keys))
 
-    async def join(self) -> None:
-        """W1: the plan's clients, `concurrency` at a time."""
+    async def join(self, count: int | None = None) -> None:
+        """W1: the plan's clients (or so many more), `concurrency` at a time."""
         slots = asyncio.Semaphore(self.plan.concurrency)
-        newcomers = [self.newcomer() for _ in range(self.plan.clients)]
+        newcomers = [self.newcomer() for _ in range(self.plan.clients if count is None else count)]
         with self._phase("join", len(newcomers)) as phase:
             await asyncio.gather(*(self._join(client, slots, phase) for client in newcomers))
         self.clients += [client for client in newcomers if client.poller.is_wanted]
