@@ -98,7 +98,7 @@ async def tag_node(
         unknown = [tag for tag in given if approvals is not None and not approvals.has_tag(tag)]
         if unknown:
             raise Invalid(str(tag_rules.refusal(unknown)), field="tags", code="tags_not_permitted")
-        others = await nodes.of_device(tx, before.machine_key, before.node_key)
+        others = await nodes.of_machine(tx, before.machine_key)
         if any(other.is_tagged and other.id != before.id for other in others):
             raise Conflict("this machine is a tagged node already", code="machine_taken")
         return replace(before, tags=given, user_id=None)

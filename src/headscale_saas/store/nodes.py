@@ -102,6 +102,13 @@ select $1, $2, id, {_VALUES} from counter
 returning id
 """
 
+TAKEN = """
+select w.name from unnest({names}::text[]) as w(name) where w.name = (
+  select n.name from nodes n where n.tailnet_id = $1 and n.name >= w.name order by n.name limit 1)
+"""
+"""The order leaves the planner one index to choose. By equality, all indexes of a table that is still small
+look alike to it, and a connection keeps a bad choice while the table grows."""
+
 DELETE = """
 with gone as (
   delete from nodes where tailnet_id = $1 and id = any($2::bigint[]) returning id, ipv4, ipv6
@@ -135,19 +142,15 @@ async def list_all(tx: TailnetTx, user: UserId | None = None) -> list[Node]:
     return [from_record(row) for row in await tx.fetch(sql, tx.tailnet, user)]
 
 
-async def of_device(tx: TailnetTx, machine: MachineKey, key: NodeKey) -> list[Node]:
-    """The nodes with this machine key or this node key, by number."""
-    sql = f"""
-    select {SELECT} from nodes n
-    where n.tailnet_id = $1 and (n.machine_key = $2 or n.node_key = $3) order by n.id
-    """
-    return [from_record(row) for row in await tx.fetch(sql, tx.tailnet, machine, key)]
+async def of_machine(tx: TailnetTx, machine: MachineKey) -> list[Node]:
+    """The nodes that this machine is, by number."""
+    sql = f"select {SELECT} from nodes n where n.tailnet_id = $1 and n.machine_key = $2 order by n.id"
+    return [from_record(row) for row in await tx.fetch(sql, tx.tailnet, machine)]
 
 
 async def taken_names(tx: TailnetTx, names: Iterable[str]) -> set[str]:
     """Those of the names that a node has."""
-    sql = "select name from nodes where tailnet_id = $1 and name = any($2::text[])"
-    return {row["name"] for row in await tx.fetch(sql, tx.tailnet, list(names))}
+    return {row["name"] for row in await tx.fetch(TAKEN.format(names="$2"), tx.tailnet, list(names))}
 
 
 async def insert(tx: TailnetTx, node: Node, spends: KeyId | None = None) -> NodeId | None:

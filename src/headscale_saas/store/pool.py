@@ -16,6 +16,8 @@ from headscale_saas.store.transactions import Connection
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 15.0
 """The last resort, for a network that swallows answers; the server's own timeouts come first."""
+REPLAN_SECONDS = 30
+"""A plan made while a table was small is not kept for ever, though nobody has analysed the table yet."""
 WAIT_SECONDS = 10.0
 CLOSE_SECONDS = 3.0
 
@@ -52,6 +54,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
                 statement_cache_size=0 if self.pooler else 200,
+                max_cached_statement_lifetime=REPLAN_SECONDS,
                 server_settings=settings,
                 target_session_attrs="primary",
             )
