@@ -20,6 +20,7 @@ from headscale_saas.netmap.view import ClassView, Environment, View, class_of, p
 from headscale_saas.policy import Audience, Compiled, Filters, advance, compile_policy
 from headscale_saas.policy.allow_all import AllowAll, allow_all
 from headscale_saas.swarm.netmap import ClientNetmap
+from headscale_saas.tailcfg.derpmap import DERPMap, DERPNode, DERPRegion
 from headscale_saas.tailcfg.filters import FilterRule, NetPortRange
 from headscale_saas.tailcfg.hostinfo import Location
 from headscale_saas.tailcfg.keys import DiscoKey, NodeKey
@@ -37,7 +38,18 @@ TIMES = st.none() | st.integers(0, 5).map(moment)
 
 ENVIRONMENTS = (
     Environment(placeholder_derp_map(), "control.example"),
-    Environment(placeholder_derp_map("relay.example"), "control.example"),
+    Environment(
+        DERPMap(
+            regions={
+                1: DERPRegion(
+                    region_id=1,
+                    region_code="r",
+                    nodes=(DERPNode(name="1a", region_id=1, host_name="relay.example"),),
+                )
+            }
+        ),
+        "control.example",
+    ),
 )
 
 LAWS = settings(

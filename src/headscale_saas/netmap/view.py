@@ -8,6 +8,7 @@ from headscale_saas.tailnet.model import Node, NodeId
 from headscale_saas.tailnet.state import TailnetState
 
 PLACEHOLDER_REGION = 999
+DISCARD_PORT = 9
 
 
 class Environment:
@@ -24,9 +25,20 @@ class Environment:
         self.domain = domain
 
 
-def placeholder_derp_map(host: str = "derp.invalid") -> DERPMap:
-    """A map with one region that may not exist: without any, `tailscale up` waits for ever."""
-    node = DERPNode(name="999a", region_id=PLACEHOLDER_REGION, host_name=host, stun_port=-1)
+def placeholder_derp_map() -> DERPMap:
+    """A map with one region where nobody answers: without any, `tailscale up` waits for ever.
+
+    Its address is the client's own, so that neither a question nor a packet leaves the client for it.
+    """
+    node = DERPNode(
+        name="999a",
+        region_id=PLACEHOLDER_REGION,
+        host_name="127.0.0.1",
+        ipv4="127.0.0.1",
+        ipv6="none",
+        stun_port=-1,
+        derp_port=DISCARD_PORT,
+    )
     region = DERPRegion(
         region_id=PLACEHOLDER_REGION, region_code="none", region_name="No relay", nodes=(node,)
     )
