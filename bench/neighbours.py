@@ -55,7 +55,15 @@ def run(server: Server, noisy_clients: int) -> Neighbours:
 async def _run(server: Server, noisy_clients: int) -> Neighbours:
     keys = await auth_keys(server, "calm", TAILNETS)
     (noisy_key,) = await auth_keys(server, "noisy", 1)
-    plan = Plan(server.url, keys, clients=TAILNETS * EACH, rounds=CHANGES, concurrency=4, pause_seconds=0.02)
+    plan = Plan(
+        server.url,
+        keys,
+        clients=TAILNETS * EACH,
+        rounds=CHANGES,
+        concurrency=4,
+        pause_seconds=0.02,
+        limit_seconds=10,
+    )
     crowd = Crowd(plan)
     await crowd.join()
     await crowd.settle()
