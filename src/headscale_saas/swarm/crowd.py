@@ -40,7 +40,7 @@ class Crowd:
 
     def __post_init__(self) -> None:
         self.site = Site(self.plan.url)
-        self._made = 0
+        self._made = self._changes = 0
         self.report = Report(self.plan.clients, len(self.plan.keys))
 
     async def join(self, count: int | None = None) -> None:
@@ -74,9 +74,10 @@ class Crowd:
     async def endpoint(self) -> None:
         """W3: one client per round reports another port."""
         with self._phase("endpoint", self.plan.rounds) as phase:
-            for number in range(self.plan.rounds):
+            for _ in range(self.plan.rounds):
+                number, self._changes = self._changes, self._changes + 1
                 client = self.clients[number * STRIDE % len(self.clients)]
-                endpoint = client.mark.endpoint(1 + client.number % 65535, 20_000 + number)
+                endpoint = client.mark.endpoint(1 + client.number % 65535, 1024 + number % 60_000)
                 change = client.update_endpoints([endpoint])
                 await self._watched(phase, self.neighbours(client), endpoint, change)
                 await asyncio.sleep(self.plan.pause_seconds)

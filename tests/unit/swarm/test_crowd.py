@@ -133,3 +133,9 @@ def test_a_report_without_clients_is_no_success_story() -> None:
     report.lost = 1
     assert not report.is_clean
     assert "1" in report.verdict()[-1]
+
+
+async def test_a_phase_may_be_run_again() -> None:
+    async with FakePeer() as peer:
+        report = await run(quick(peer.url, phases=("join", "endpoint", "endpoint")))
+    assert report.is_clean, report.verdict()
