@@ -5,9 +5,11 @@ Started by the supervisor as `python -m headscale_saas.worker`. What it is made 
 
 import asyncio
 import ctypes
+import os
 import signal
 import socket
 import sys
+import traceback
 
 import msgspec
 import uvloop
@@ -35,9 +37,16 @@ def main() -> None:
     channel = socket.socket(fileno=order.channel_fd)
     from headscale_saas import serve  # noqa: PLC0415  after the death signal is set: the import takes a second
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
         status = runner.run(serve.serve(order, listener, channel))
-    sys.exit(status)
+    except BaseException:  # whatever it was, the supervisor starts another one
+        traceback.print_exc()
+        status = 1
+    # Closing a uvloop that has just closed a thousand sockets may hang, and there is nothing left to close.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ stream.
 from collections.abc import Awaitable, Callable
 
 from headscale_saas.control.request import Request
-from headscale_saas.errors import Invalid, NotFound
+from headscale_saas.errors import Invalid, NotFound, Refused
 from headscale_saas.live.cache import Cache, Snapshot
 from headscale_saas.live.follower import Follower
 from headscale_saas.live.hub import Hub
@@ -83,11 +83,17 @@ class Map:
 
     async def _open(self, request: Request, wish: MapRequest, ref: NodeRef) -> None:
         """Hands the stream to the hub; no task stays behind."""
-        snapshot = await self._snapshot(ref)
-        if request.stream.closed:
-            return
+        session = _session(request, wish, ref)
+        self._hub.announce(ref.tailnet, session)
+        try:
+            snapshot = await self._snapshot(ref)
+            if request.stream.closed:
+                raise Refused("the client has left")
+        except BaseException:
+            self._hub.leave(session)
+            raise
         request.stream.start(200, {"content-type": "application/octet-stream"})
-        self._hub.attach(ref.tailnet, snapshot, _session(request, wish, ref))
+        self._hub.attach(ref.tailnet, snapshot, session)
 
     async def _fetch(self, request: Request, wish: MapRequest, ref: NodeRef) -> None:
         snapshot = await self._snapshot(ref)

@@ -51,6 +51,20 @@ class Hub:
         """The tailnets that have a session here."""
         return list(self._tailnets)
 
+    def announce(self, tailnet: TailnetId, session: MapSession) -> None:
+        """Says that a session is about to be attached.
+
+        Its node comes online while its tailnet is still looked up, so that its peers hear of a new node and
+        of its being online in one message. Must be followed by `attach` or `leave`.
+        """
+        session.presence = self._presence.started(tailnet, session.node_id, session.close)
+
+    def leave(self, session: MapSession) -> None:
+        """An announced session is not coming."""
+        if session.presence is not None:
+            self._presence.stopped(session.presence)
+            session.presence = None
+
     def attach(self, tailnet: TailnetId, snapshot: Snapshot, session: MapSession) -> None:
         """Begins to serve a session; its whole netmap comes first. An older one of the node ends."""
         sessions = self._tailnets.get(tailnet)
@@ -62,7 +76,6 @@ class Hub:
             self._part(tailnet, replaced)
             self._tailnets[tailnet] = sessions
         sessions.sessions[session.node_id] = session
-        session.presence = self._presence.started(tailnet, session.node_id, session.close)
         session.stream.on_close = lambda: self._part(tailnet, session)
         session.stream.on_writable = lambda: sessions.catch_up(session)
         sessions.catch_up(session)
@@ -111,9 +124,7 @@ class Hub:
             if not sessions.sessions:
                 del self._tailnets[tailnet]
         session.stream.on_close = session.stream.on_writable = None
-        if session.presence is not None:
-            self._presence.stopped(session.presence)
-            session.presence = None
+        self.leave(session)
         session.close()
 
 

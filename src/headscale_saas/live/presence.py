@@ -17,7 +17,7 @@ from headscale_saas.errors import Error, NotFound
 from headscale_saas.observe import get_logger
 from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
 
-BATCH_SECONDS = 0.01
+BATCH_SECONDS = 0.005
 RETRY_SECONDS = 1.0
 
 log = get_logger(__name__)
