@@ -2,30 +2,37 @@
 
     async with service(dsn, workers=2) as house:
         acme = await house.tailnet("acme")
-        async with house.client(acme, worker=0) as alice, house.client(acme, worker=1) as bob: …
+        async with house.client(acme, worker=0) as alice, house.client(acme, worker=1) as bob:
+            …
+            await house.settled(acme, alice, bob)
 
 Every client carries marks of its tailnet and fails when it meets a mark of another one, so each flow
-test is a test of isolation too.
+test is a test of isolation too. `settled` is the other oracle: what the clients were told bit by bit is
+what the database says as a whole.
 """
+# ruff: noqa: ASYNC109, ASYNC110 - limits are part of what a test asks for, and rows tell nobody that they changed
 
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import msgspec
+from tests.oracle import differences
 
 from headscale_saas import founding, noise_keys
-from headscale_saas.actions import auth_keys, tailnets, users
+from headscale_saas.actions import auth_keys, nodes, tailnets, users
 from headscale_saas.config import Config
 from headscale_saas.serve import Worker
 from headscale_saas.store import directory
 from headscale_saas.store.database import Database
 from headscale_saas.swarm.client import Client
 from headscale_saas.swarm.site import Site
-from headscale_saas.tailnet.model import Actor, ClusterId, TailnetId, UserId
+from headscale_saas.tailnet.model import Actor, ClusterId, Node, TailnetId, UserId
 
 TESTER = Actor(kind="cli", name="tester", origin="test")
 
@@ -59,11 +66,20 @@ class Running:
         self._listener = listener
         self._task = asyncio.create_task(worker.run([listener], None, 0.0))
 
-    async def stop(self) -> None:
+    @property
+    def runs(self) -> bool:
+        return not self._task.done()
+
+    async def ended(self) -> int:
+        """Waits until it has ended by itself; returns its exit status."""
+        status = await self._task
+        await self.database.close()
+        return status
+
+    async def stop(self) -> int:
         """An orderly end."""
         self.worker.stop()
-        await self._task
-        await self.database.close()
+        return await self.ended()
 
     async def die(self) -> None:
         """As by `kill -9`: connections break, and nothing is said to the database."""
@@ -100,8 +116,33 @@ class House:
         """A simulated client of that tailnet that talks to one worker."""
         return Client(self.workers[worker].site, tailnet=home.name, **how)  # type: ignore[arg-type]
 
-    async def start_worker(self) -> Running:
-        """One more worker, as a process of its own number."""
+    async def settled(self, home: Home, *clients: Client, timeout: float = 5.0) -> None:
+        """Returns when each client believes exactly what the database says of its node (I4, I6)."""
+        try:
+            async with asyncio.timeout(timeout):
+                while await differences(self.tool, self.config, home.id, clients):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            found = await differences(self.tool, self.config, home.id, clients)
+            raise AssertionError(f"not settled after {timeout} s:\n" + "\n".join(found)) from None
+        for client in clients:
+            client.site.oracle.demand_clean()
+
+    async def node_of(self, home: Home, client: Client) -> Node:
+        """The client's row."""
+        found = await nodes.list_nodes(self.tool, home.id)
+        return next(node for node in found if node.node_key == client.identity.node_key)
+
+    async def sql(self, text: str, *values: object) -> list[Any]:
+        """Runs a statement as the owner of everything, past all walls; returns its rows."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return list(await connection.fetch(text, *values))
+        finally:
+            await connection.close()
+
+    async def start_worker(self, drop: Callable[[str], bool] = lambda payload: False) -> Running:
+        """One more worker, as a process of its own number. Its doorbell swallows what `drop` says."""
         async with self.tool.directory() as tx:
             number = await directory.register_process(tx, ClusterId(1), "test")
         database = await Database.open(self.dsn, process=number)
@@ -109,7 +150,7 @@ class House:
             database, self.config.noise.private_key_path, self.config.secrets.key_path
         )
         listener = socket.create_server(("127.0.0.1", 0))
-        worker = Worker(self.config, self.dsn, database, keys)
+        worker = Worker(self.config, self.dsn, database, keys, drop_doorbell=drop)
         site = Site(f"http://127.0.0.1:{listener.getsockname()[1]}")
         running = Running(worker, database, site, listener)
         self.workers.append(running)
@@ -117,7 +158,9 @@ class House:
 
 
 @asynccontextmanager
-async def service(dsn: str, *, workers: int = 1, **settings: object) -> AsyncIterator[House]:
+async def service(
+    dsn: str, *, workers: int = 1, drop: Callable[[str], bool] = lambda payload: False, **settings: object
+) -> AsyncIterator[House]:
     """A running service; `settings` are keys of the configuration."""
     async with AsyncExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -136,8 +179,23 @@ async def service(dsn: str, *, workers: int = 1, **settings: object) -> AsyncIte
         stack.push_async_callback(tool.close)
         await founding.found_in(tool, config)
         house = House(dsn, config, tool)
+        stack.push_async_callback(_stop_all, house)
         for _ in range(workers):
-            await house.start_worker()
+            await house.start_worker(drop)
         yield house
-        for running in house.workers:
+
+
+async def _stop_all(house: House) -> None:
+    for running in house.workers:
+        if running.runs:
             await running.stop()
+
+
+async def until(condition: Callable[[], Awaitable[object]], timeout: float = 10.0) -> None:
+    """Returns as soon as the condition holds. For what nobody tells us: rows, counts, files."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not await condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout} s: {condition.__name__}") from None  # type: ignore[attr-defined]
