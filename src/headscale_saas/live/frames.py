@@ -5,6 +5,7 @@ three pieces of the viewer's own. A delta is compressed once for all sessions th
 another; what is left to do for each of them is encryption.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 from headscale_saas.live.cache import Snapshot
@@ -15,28 +16,32 @@ from headscale_saas.netmap.pieces import Piece, Shared, joined
 from headscale_saas.netmap.view import ClassView, View, class_of
 from headscale_saas.policy import Audience
 from headscale_saas.tailcfg.capver import wire_class
-from headscale_saas.tailnet.changes import Touched
+from headscale_saas.tailnet.changes import Touched, union
 from headscale_saas.tailnet.model import Node, NodeId
+from headscale_saas.tailnet.state import TailnetState
 from headscale_saas.wire.mapframe import KEEP_ALIVE, KEEP_ALIVE_ZSTD, compress, frame
 
 ClassKey = tuple[Audience, int]
 
+# Of so many steps back it is remembered what they touched; from further back all rows are compared.
+MOST_STEPS = 64
+
 
 class Frames:
-    """The shared frames of one tailnet at its newest snapshot, and of the step that led to it."""
+    """The shared frames of one tailnet at its newest snapshot, and of the steps that led to it."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._fragments = Fragments()
         self._books: dict[ClassKey, Book] = {}
         self._snapshot = snapshot
-        self._before: Snapshot | None = None
-        self._touched: Touched | None = None
+        self._steps: deque[tuple[TailnetState, Touched]] = deque(maxlen=MOST_STEPS)
         self._classes: dict[ClassKey, ClassView] = {}
         self._deltas: dict[tuple[int, int], tuple[ClassView, SharedDelta]] = {}
 
     def advance(self, snapshot: Snapshot, touched: Touched) -> None:
         """From here on everything is made for this snapshot; `touched` is what the step touched."""
-        self._before, self._snapshot, self._touched = self._snapshot, snapshot, touched
+        self._steps.append((self._snapshot.state, touched))
+        self._snapshot = snapshot
         self._classes.clear()
         self._deltas.clear()
 
@@ -68,9 +73,12 @@ class Frames:
         return book
 
     def _narrowed(self, before: ClassView) -> Touched | None:
-        """A session that skipped a step differs by more than the last step touched."""
-        if self._before is not None and before.state is self._before.state:
-            return self._touched
+        """What the steps since that view touched; None if it is too long ago to tell."""
+        touched: list[Touched] = []
+        for state, step in reversed(self._steps):
+            touched.append(step)
+            if state is before.state:
+                return union(touched)
         return None
 
 

@@ -1,9 +1,9 @@
 """The map sessions of this process, by tailnet, and how a new snapshot reaches them.
 
 For each tailnet one piece of work runs at a time, in slices that the fair queue hands out round-robin,
-so a large tailnet delays the others by one slice at most. Steps that arrive while a broadcast runs are
-joined into the next one. A session that does not keep up is skipped: nothing is queued for it, and when its
-stream takes bytes again it is told the difference from what it has, which may then be larger.
+so a large tailnet delays the others by one slice at most. A session that does not keep up is skipped:
+nothing is queued for it, and when its stream takes bytes again it is told the difference from what it
+has, which may then be larger.
 """
 
 import asyncio
@@ -18,13 +18,16 @@ from headscale_saas.live.frames import Frames, pack, pack_delta, pack_one
 from headscale_saas.live.presence import Presence
 from headscale_saas.live.session import MapSession
 from headscale_saas.netmap import full
-from headscale_saas.tailnet.changes import union
+from headscale_saas.netmap.view import View
 from headscale_saas.tailnet.model import NodeId, TailnetId
 
 KEEP_ALIVE_JITTER_SECONDS = 8.0
 
 # So many single sessions at most between two broadcasts, so that neither starves the other.
 SINGLES_IN_A_ROW = 32
+
+REST_FACTOR = 2.0
+MOST_REST_SECONDS = 0.25
 
 
 class Queue(Protocol):
@@ -129,7 +132,11 @@ class Hub:
 
 
 class TailnetSessions:
-    """The sessions of one tailnet, and the newest snapshot that they are told of."""
+    """The sessions of one tailnet, and the newest snapshot that they are told of.
+
+    A broadcast is followed by a rest of twice its own time. So a quiet tailnet hears of a change at once, and
+    a busy large one spends a third of the time on telling: what happens in a rest is told together.
+    """
 
     def __init__(
         self, tailnet: TailnetId, snapshot: Snapshot, queue: Queue, clock: Clock, random: Random
@@ -141,13 +148,17 @@ class TailnetSessions:
         self._queue = queue
         self._clock = clock
         self._random = random
-        self._steps: list[Step] = []
         self._singles: deque[MapSession] = deque()
+        self._has_news = False
+        self._rests_until = 0.0
         self._works = False
+        self._alarm: asyncio.TimerHandle | None = None
 
     def publish(self, step: Step) -> None:
         """Brings all sessions to a newer snapshot."""
-        self._steps.append(step)
+        self._snapshot = step.snapshot
+        self._frames.advance(step.snapshot, step.touched)
+        self._has_news = True
         self._wake()
 
     def catch_up(self, session: MapSession) -> None:
@@ -161,40 +172,48 @@ class TailnetSessions:
         return self._random.random() * KEEP_ALIVE_JITTER_SECONDS
 
     def _wake(self) -> None:
-        if not self._works:
+        if self._works:
+            return
+        rest = self._rests_until - self._clock.monotonic()
+        if self._singles or (self._has_news and rest <= 0):
             self._works = True
             self._queue.submit(self._tailnet, self._work())
+        elif self._has_news and self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(rest, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._alarm = None
+        self._rests_until = 0.0
+        self._wake()
 
     def _work(self) -> Iterator[None]:
         try:
-            while self._steps or self._singles:
-                if self._steps:
-                    yield from self._broadcast()
-                for _ in range(min(len(self._singles), SINGLES_IN_A_ROW)):
-                    session = self._singles.popleft()
-                    session.is_queued = False
-                    self._advance(session)
-                    yield
+            if self._has_news and self._clock.monotonic() >= self._rests_until:
+                yield from self._broadcast()
+            for _ in range(min(len(self._singles), SINGLES_IN_A_ROW)):
+                session = self._singles.popleft()
+                session.is_queued = False
+                self._advance(session)
+                yield
         finally:
             self._works = False
+            self._wake()
 
     def _broadcast(self) -> Iterator[None]:
-        steps, self._steps = self._steps, []
-        self._snapshot = steps[-1].snapshot
-        self._frames.advance(self._snapshot, union(step.touched for step in steps))
+        """Brings every session that takes bytes to the newest snapshot, even one published meanwhile."""
+        began, self._has_news = self._clock.monotonic(), False
         for session in list(self.sessions.values()):
             if session.sent is not None and not session.is_queued:
                 self._advance(session)
                 yield
+        now = self._clock.monotonic()
+        self._rests_until = now + min(REST_FACTOR * (now - began), MOST_REST_SECONDS)
 
     def _advance(self, session: MapSession) -> None:
         """Tells one session what it does not know yet, if its stream takes it now."""
         if self.sessions.get(session.node_id) is not session or not session.stream.writable:
             return
         node = self._snapshot.state.nodes.get(session.node_id)
-        if node is None and self._steps:
-            self.catch_up(session)  # a step that waits may bring the node: only the newest snapshot tells
-            return
         if node is None:
             self._take_leave(session)
             return
@@ -202,7 +221,10 @@ class TailnetSessions:
         if session.sent is None:
             pieces = session.first_message(view, self._frames.book(view), self._clock.now(), now, jitter)
             session.stream.write(pack(pieces, compressed=session.compressed))
-            return
+        elif session.sent.of_class is not view.of_class:
+            self._tell_difference(session, view, now, jitter)
+
+    def _tell_difference(self, session: MapSession, view: View, now: float, jitter: float) -> None:
         own, shared = session.next_messages(view, self._frames.shared, now, jitter)
         # One write: a stream that takes bytes takes all of them, but perhaps nothing more afterwards.
         data = b"" if own is None else pack_one(own, compressed=session.compressed)
