@@ -1,4 +1,4 @@
-"""One worker, put together by plain constructors, and its orderly end.
+"""One worker, put together by plain constructors: the composition root.
 
 Read from top to bottom it is the map of a running process: database, heartbeat, cache and follower, hub
 and presence, doors, edge. Every long-lived task runs in one task group: if one fails, the worker ends and
@@ -6,18 +6,15 @@ the supervisor starts a fresh one.
 """
 
 import asyncio
-import os
 import random
-import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
-from headscale_saas import metrics, noise_keys, version
+from headscale_saas import metrics, version
 from headscale_saas.actions import presence as presence_actions
 from headscale_saas.actions import upkeep
 from headscale_saas.actions.approvals import no_policy
@@ -26,7 +23,7 @@ from headscale_saas.actions.outcome import Outcome
 from headscale_saas.actions.register import register
 from headscale_saas.actions.report import report
 from headscale_saas.clock import SystemClock
-from headscale_saas.config import Config, load
+from headscale_saas.config import Config
 from headscale_saas.config.addresses import host_of
 from headscale_saas.control import side
 from headscale_saas.control.machine import Machine
@@ -41,7 +38,7 @@ from headscale_saas.live.hub import Hub
 from headscale_saas.live.presence import Presence
 from headscale_saas.live.takeovers import Takeovers
 from headscale_saas.netmap.view import Environment
-from headscale_saas.observe import Metrics, configure, get_logger
+from headscale_saas.observe import Metrics, get_logger
 from headscale_saas.store import directory
 from headscale_saas.store.database import Database
 from headscale_saas.store.feed import Doorbell, Listener, Rung
@@ -51,54 +48,16 @@ from headscale_saas.tailcfg.derpmap import DERPMap
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailcfg.register import RegisterRequest
 from headscale_saas.tailnet.changes import NOTHING
-from headscale_saas.tailnet.model import ClusterId, TailnetId, Version
+from headscale_saas.tailnet.model import TailnetId, Version
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.server import Edge
 from headscale_saas.wire.noise import ServerKeys
-from headscale_saas.worker import Order
 
-POOL_SIZE = 8
 LOGIN_POLL_SECONDS = 2.0
 LAG_SECONDS = 0.1
 FLUSH_SECONDS = 3.0
 
 log = get_logger(__name__)
-
-
-async def serve(order: Order, listener: socket.socket, channel: socket.socket) -> int:
-    """Serves until SIGTERM; returns the exit status. Anything that cannot go on ends the process."""
-    config = load(Path(order.config_file) if order.config_file else None).config
-    async with _joined(config, order.dsn) as database:
-        configure(
-            config.log.level,
-            config.log.format,
-            cluster_id=config.cluster_id,
-            process=str(database.process),
-        )
-        keys = await noise_keys.found(database, config.noise.private_key_path, config.secrets.key_path)
-        worker = Worker(config, order.dsn, database, keys)
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, worker.stop)
-        loop.add_signal_handler(signal.SIGINT, worker.stop)
-        loop.add_signal_handler(signal.SIGHUP, log.info, "nothing_to_reload")
-        return await worker.run([listener], channel, order.drain_seconds)
-
-
-@asynccontextmanager
-async def _joined(config: Config, dsn: str) -> AsyncIterator[Database]:
-    """The database, opened as a registered process that lives until the end of the context."""
-    pooler = config.database.pooler
-    async with AsyncExitStack() as stack:
-        tool = await Database.open(dsn, pooler=pooler, pool_size=1)
-        stack.push_async_callback(tool.close)
-        async with tool.directory() as tx:
-            number = await directory.register_process(tx, ClusterId(config.cluster_id), _name())
-        database = await Database.open(dsn, process=number, pooler=pooler, pool_size=POOL_SIZE)
-        stack.push_async_callback(database.close)
-        yield database
-        with suppress(Error):  # without a database the others will notice by the heartbeat
-            async with tool.directory() as tx:
-                await directory.sign_off(tx, number)
 
 
 class Worker:
@@ -321,10 +280,6 @@ class Worker:
                 "/machine/ssh/": side.not_built,
             },
         )
-
-
-def _name() -> str:
-    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 def _refresh_seconds(config: Config) -> float | None:

@@ -1,4 +1,4 @@
-"""A worker process: reads its orders from stdin, serves, and ends in order.
+"""A worker process: reads its orders from stdin, joins the service, serves, and ends in order.
 
 Started by the supervisor as `python -m headscale_saas.worker`. What it is made of is in `serve`.
 """
@@ -10,12 +10,27 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import msgspec
 import uvloop
 
+from headscale_saas import noise_keys
+from headscale_saas.config import Config, load
+from headscale_saas.errors import Error
+from headscale_saas.observe import configure, get_logger
+from headscale_saas.serve import Worker
+from headscale_saas.store import directory
+from headscale_saas.store.database import Database
+from headscale_saas.tailnet.model import ClusterId
+
 # prctl(PR_SET_PDEATHSIG): a worker must not outlive its supervisor.
 PR_SET_PDEATHSIG = 1
+POOL_SIZE = 8
+
+log = get_logger(__name__)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +50,9 @@ def main() -> None:
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     listener = socket.socket(fileno=order.listen_fd)
     channel = socket.socket(fileno=order.channel_fd)
-    from headscale_saas import serve  # noqa: PLC0415  after the death signal is set: the import takes a second
-
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        status = runner.run(serve.serve(order, listener, channel))
+        status = runner.run(_serve(order, listener, channel))
     except BaseException:  # whatever it was, the supervisor starts another one
         traceback.print_exc()
         status = 1
@@ -47,6 +60,46 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+async def _serve(order: Order, listener: socket.socket, channel: socket.socket) -> int:
+    """Serves until SIGTERM; returns the exit status. Anything that cannot go on ends the process."""
+    config = load(Path(order.config_file) if order.config_file else None).config
+    async with _joined(config, order.dsn) as database:
+        configure(
+            config.log.level,
+            config.log.format,
+            cluster_id=config.cluster_id,
+            process=str(database.process),
+        )
+        keys = await noise_keys.found(database, config.noise.private_key_path, config.secrets.key_path)
+        worker = Worker(config, order.dsn, database, keys)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        loop.add_signal_handler(signal.SIGINT, worker.stop)
+        loop.add_signal_handler(signal.SIGHUP, log.info, "nothing_to_reload")
+        return await worker.run([listener], channel, order.drain_seconds)
+
+
+@asynccontextmanager
+async def _joined(config: Config, dsn: str) -> AsyncIterator[Database]:
+    """The database, opened as a registered process that lives until the end of the context."""
+    pooler = config.database.pooler
+    async with AsyncExitStack() as stack:
+        tool = await Database.open(dsn, pooler=pooler, pool_size=1)
+        stack.push_async_callback(tool.close)
+        async with tool.directory() as tx:
+            number = await directory.register_process(tx, ClusterId(config.cluster_id), _name())
+        database = await Database.open(dsn, process=number, pooler=pooler, pool_size=POOL_SIZE)
+        stack.push_async_callback(database.close)
+        yield database
+        with suppress(Error):  # without a database the others will notice by the heartbeat
+            async with tool.directory() as tx:
+                await directory.sign_off(tx, number)
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 if __name__ == "__main__":
