@@ -1,7 +1,7 @@
 """The consistency oracle: what a client was told bit by bit is the whole that the database yields for it.
 
-The whole is made here from a fresh read of the rows, without any cache, as the netmap of a session that starts
-now; both sides are merged by the simulated client's rules, which are written from what clients do.
+The whole is made here from a fresh read of the rows, without any cache, as the netmap of a session that
+starts now; both sides are merged by the simulated client's rules, which are written from what clients do.
 """
 
 from collections.abc import Iterable, Iterator

@@ -7,8 +7,11 @@ is left as it is, apart from what the configuration says of the default tailnet.
 import asyncio
 import getpass
 import socket
+import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,10 +19,11 @@ from headscale_saas import noise_keys
 from headscale_saas.actions import auth_keys, clusters, tailnets, users
 from headscale_saas.actions.settings import set_settings
 from headscale_saas.config import Config
-from headscale_saas.errors import Conflict, NotFound
+from headscale_saas.errors import Conflict, Invalid, NotFound, Unavailable
 from headscale_saas.observe import get_logger
 from headscale_saas.store.database import Database
 from headscale_saas.store.migrate import migrate
+from headscale_saas.store.pool import Address
 from headscale_saas.tailnet.model import (
     SYSTEM,
     Actor,
@@ -30,6 +34,11 @@ from headscale_saas.tailnet.model import (
     Settings,
     Tailnet,
 )
+
+DATABASE_SECONDS = 60.0
+"""How long a database may take to start."""
+KNOCK_SECONDS = 1.0
+LOCKED_OUT = "locked_out"
 
 JOIN_USER = "me"
 JOIN_KEY_LIFETIME = timedelta(hours=24)
@@ -44,10 +53,42 @@ class Founded(msgspec.Struct, frozen=True):
     tailnet: Tailnet
 
 
-def found(config: Config, dsn: str) -> Founded:
-    """Makes what is missing. Raises errors.Error with what to do about it."""
+def found(config: Config, dsn: str, stop: threading.Event | None = None) -> Founded:
+    """Makes what is missing. Raises errors.Error with what to do about it.
+
+    A database that does not answer may be starting, as containers do together with us: it is waited for,
+    until `stop`. One that turns us away will not change its mind.
+    """
+    _await_database(config.database.direct_dsn or dsn, stop or threading.Event())
     migrate(config.database.direct_dsn or dsn)
     return Founded(dsn, asyncio.run(_found(config, dsn)))
+
+
+def _await_database(dsn: str, stop: threading.Event) -> None:
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while True:
+        try:
+            asyncio.run(_knock(dsn))
+            return
+        except Unavailable as problem:
+            if problem.code == LOCKED_OUT or stop.is_set() or time.monotonic() > deadline:
+                raise Unavailable(f"{problem.message}: {_place(dsn)}", code=problem.code) from None
+            log.warning("waiting_for_database", place=_place(dsn), reason=problem.message)
+        stop.wait(KNOCK_SECONDS)
+
+
+async def _knock(dsn: str) -> None:
+    try:
+        connection = await Address(dsn=dsn, name="headscale-saas/start").connect()
+    except ValueError:  # the driver's words quote the text, which may hold a password
+        raise Invalid("this is no DSN that can be used: postgresql://…", field="database.url") from None
+    await connection.close()
+
+
+def _place(dsn: str) -> str:
+    """Where the database is, and no password."""
+    parts = urlsplit(dsn)
+    return f"database {parts.path.lstrip('/')!r} at {parts.netloc.rpartition('@')[2] or 'a socket'}"
 
 
 async def _found(config: Config, dsn: str) -> Tailnet:

@@ -53,7 +53,7 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
     with ExitStack() as stack:
         dsn = stack.enter_context(_database(config))
-        founded = founding.found(config, dsn)
+        founded = founding.found(config, dsn, stop)
         crew = [
             Worker(index, sock, loaded.file, dsn)
             for index, sock in enumerate(_sockets(config, workers or config.workers, stack))

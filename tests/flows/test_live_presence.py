@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
+from tests.service import TESTER, Home, House, service, until
 
 from headscale_saas.actions import nodes, presence
 from headscale_saas.errors import Refused
@@ -11,7 +12,6 @@ from headscale_saas.store import sessions
 from headscale_saas.swarm.client import Client
 from headscale_saas.swarm.replies import UnexpectedStatus
 from headscale_saas.tailnet.model import Version
-from tests.service import TESTER, Home, House, service, until
 
 SECOND = timedelta(seconds=1)
 
