@@ -2,8 +2,9 @@
 
 import asyncio
 
-from headscale_saas.actions import nodes
 from tests.service import TESTER, service
+
+from headscale_saas.actions import nodes
 
 
 async def test_nodes_on_two_workers_see_each_other(database_dsn: str) -> None:

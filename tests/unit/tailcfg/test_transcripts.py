@@ -1,7 +1,6 @@
 """What official clients sent, and what they accepted, is what our types can say."""
 
 import json
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ REMOVED_LONG_AGO = {"HairPinning"}
 @pytest.fixture(scope="module")
 def conversation() -> list[dict[str, Any]]:
     if not TRANSCRIPTS.exists():
-        warnings.warn(f"{TRANSCRIPTS} is not beside the checkout: nothing was checked", stacklevel=1)
         pytest.skip("NO TRANSCRIPTS: the codecs were not checked against official clients")
     return [json.loads(line) for line in TRANSCRIPTS.read_text().splitlines()]
 
