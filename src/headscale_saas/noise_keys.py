@@ -27,14 +27,14 @@ async def found(database: Database, path: Path, wrapping_path: Path) -> ServerKe
     async with database.directory() as tx:
         known = await directory.list_noise_keys(tx)
     serving = next((key for key in known if key.state == "serving"), None)
-    wrapping = _read_key(wrapping_path)
-    private = _read_key(path) or (_unwrap(serving, wrapping) if serving else None)
+    wrapping = read_key(wrapping_path)
+    private = read_key(path) or (_unwrap(serving, wrapping) if serving else None)
     if private is None:
         if serving is not None:
             raise Refused(_missing(path, wrapping_path, serving.public_key), code="noise_key_missing")
         private = _make_key(path)
     if serving is None:
-        await _record(database, private, wrapping)
+        await _record(database, private, wrapping or _make_key(wrapping_path))
     elif public_half(private) != serving.public_key:
         raise Refused(_other(path, serving.public_key), code="noise_key_differs")
     accepted = [_unwrap(key, wrapping) for key in known if key.state == "accepted"]
@@ -45,9 +45,9 @@ def public_half(private: PrivateKey) -> MachineKey:
     return MachineKey(X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
 
 
-async def _record(database: Database, private: PrivateKey, wrapping: PrivateKey | None) -> None:
+async def _record(database: Database, private: PrivateKey, wrapping: PrivateKey) -> None:
     """Tells the other processes which key serves. Of two that start at once, one wins."""
-    public, wrapped = public_half(private), None if wrapping is None else _wrap(private, wrapping)
+    public, wrapped = public_half(private), _wrap(private, wrapping)
     async with database.directory() as tx:
         await directory.add_noise_key(tx, public, wrapped, "serving")
         known = await directory.list_noise_keys(tx)
@@ -58,7 +58,8 @@ async def _record(database: Database, private: PrivateKey, wrapping: PrivateKey 
         )
 
 
-def _read_key(path: Path) -> PrivateKey | None:
+def read_key(path: Path) -> PrivateKey | None:
+    """The key in a file; None if there is no such file. Raises Invalid."""
     try:
         return PrivateKey.parse(path.read_text().strip())
     except FileNotFoundError:
@@ -81,7 +82,7 @@ def _make_key(path: Path) -> PrivateKey:
             os.fsync(file.fileno())
         os.link(draft, path)
     except FileExistsError:
-        made = _read_key(path)
+        made = read_key(path)
         assert made is not None
         return made
     finally:
