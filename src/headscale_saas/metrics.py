@@ -11,8 +11,11 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -23,6 +26,7 @@ from headscale_saas.errors import Unavailable
 ASK = b"metrics\n"
 READY = b"ready\n"
 ANSWER_SECONDS = 2.0
+HEALTH_TYPE = "application/health+json"
 LENGTH = struct.Struct("!I")
 
 
@@ -97,7 +101,7 @@ class _Workers(Collector):
 
 @contextmanager
 def start_endpoint(address: str, workers: Sequence[WorkerMetrics]) -> Iterator[None]:
-    """Serves /metrics on host:port; an empty address turns it off."""
+    """Serves /metrics and /health on host:port; an empty address turns it off."""
     if not address:
         yield
         return
@@ -105,15 +109,50 @@ def start_endpoint(address: str, workers: Sequence[WorkerMetrics]) -> Iterator[N
     registry = CollectorRegistry()
     registry.register(_Workers(workers))
     try:
-        server, thread = start_http_server(port, host or "0.0.0.0", registry)
+        server = make_server(host or "0.0.0.0", port, _pages(registry, workers), _Server, _Silent)
     except OSError as error:
         raise Unavailable(f"cannot listen on {address} for metrics: {error.strerror}") from None
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _pages(registry: CollectorRegistry, workers: Sequence[WorkerMetrics]) -> WSGIApplication:
+    pages = make_wsgi_app(registry)
+
+    def page(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/metrics":
+            found: Iterable[bytes] = pages(environ, start)
+            return found
+        if environ["PATH_INFO"] != "/health":
+            start("404 Not Found", [])
+            return [b""]
+        is_well = all(worker.is_ready for worker in workers)
+        start("200 OK" if is_well else "503 Service Unavailable", [("content-type", HEALTH_TYPE)])
+        return [b'{"status":"pass"}' if is_well else b'{"status":"fail"}']
+
+    return page
+
+
+class _Server(ThreadingWSGIServer):
+    """A thread for each question; IPv6 if the address is one."""
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+
+class _Silent(WSGIRequestHandler):
+    timeout = ANSWER_SECONDS * 5
+    """Of a client that does not say what it wants."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        return
 
 
 async def answer(channel: socket.socket, text: Callable[[], bytes], gone: Callable[[], None]) -> None:

@@ -212,6 +212,8 @@ async def test_two_workers_serve_restart_and_end_in_order(database_dsn: str, dir
         await asyncio.gather(*(client.join(acme.key) for client in clients))
         await house.settled(acme, *clients)
 
+        health = await asyncio.to_thread(process.get, f"http://127.0.0.1:{process.metrics_port}/health")
+        assert health == '{"status":"pass"}'
         text = await process.metrics()
         sessions = dict(
             re.findall(r'^headscale_map_sessions\{.*process="(\d+)"\} (\S+)$', text, re.MULTILINE)
@@ -246,6 +248,51 @@ async def test_two_workers_serve_restart_and_end_in_order(database_dsn: str, dir
         # The killed one has nobody to sign it off; the others did it themselves.
         assert len(await house.sql("select 1 from processes where dead_at is null")) <= 1
         await asyncio.gather(*(client.close() for client in clients))
+
+
+async def test_a_frozen_worker_that_was_given_up_starts_afresh(database_dsn: str, directory: Path) -> None:
+    """F-05: what it does after it wakes is refused, and its clients come back by themselves."""
+    async with (
+        cluster(directory, database_dsn, 1) as (process,),
+        house_of(database_dsn, process) as house,
+    ):
+        acme = await house.tailnet("acme")
+        site = Site(f"http://127.0.0.1:{process.port}")
+        clients = [Client(site, tailnet="acme") for _ in range(6)]
+        await asyncio.gather(*(client.join(acme.key) for client in clients))
+        (frozen,) = process.workers
+        os.kill(frozen, signal.SIGSTOP)
+        await house.sql("update processes set dead_at = now()")
+        os.kill(frozen, signal.SIGCONT)
+
+        async def another_runs() -> bool:
+            return process.workers not in ([], [frozen])
+
+        await until(another_runs, 20)
+        await house.settled(acme, *clients, timeout=15)
+        await asyncio.gather(*(client.update_endpoints([client.mark.endpoint(9)]) for client in clients))
+        await house.settled(acme, *clients)
+        await asyncio.gather(*(client.close() for client in clients))
+
+
+async def test_workers_do_not_outlive_their_supervisor(database_dsn: str, directory: Path) -> None:
+    async with cluster(directory, database_dsn, 1, "--workers", "2") as (process,):
+        workers = process.workers
+        assert len(workers) == 2
+        process.process.kill()
+        process.process.wait()
+
+        async def are_gone() -> bool:
+            return not any(is_alive(worker) for worker in workers)
+
+        await until(are_gone, 15)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 async def test_a_database_that_turns_us_away_ends_the_start_at_once(

@@ -9,13 +9,16 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from headscale_saas.errors import NotFound
+from headscale_saas.errors import NotFound, Unavailable
+from headscale_saas.observe import get_logger
 from headscale_saas.store import directory, sessions
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import SYSTEM, NodeId, ProcessNumber, TailnetId
 
 GRACE = timedelta(seconds=10)
+
+log = get_logger(__name__)
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -83,4 +86,9 @@ async def _settle(
     try:
         return await db.write(tailnet, SYSTEM, settled)
     except NotFound:
+        return 0
+    except Unavailable:
+        raise  # the database, not this tailnet
+    except Exception:
+        log.exception("presence_not_settled", tailnet=tailnet)
         return 0
