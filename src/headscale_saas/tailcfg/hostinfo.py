@@ -6,6 +6,7 @@ None ("unknown"). `bounded` and `usable_endpoints` cut what is kept to sane size
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import islice
 from typing import TypeVar
 
 from msgspec import field
@@ -22,9 +23,16 @@ MAX_SERVICES = 256
 MAX_TAGS = 32
 MAX_LATENCIES = 512
 MAX_ENDPOINTS = 64
+MAX_ENDPOINTS_READ = 512
+"""Reading one costs microseconds, and a body has room for hundreds of thousands."""
+MAX_REGION = 65535
+"""Clients put the number of a relay's region where a UDP port stands."""
 MAX_ITEMS = 64
-"""For the lists that have no limit of their own (host keys, wake-on-LAN addresses)."""
-MAX_HOST_KEY = 4096
+"""For the lists that have no limit of their own (wake-on-LAN addresses)."""
+MAX_HOST_KEYS = 16
+MAX_HOST_KEY = 2048
+MAX_NAME = 64
+"""For texts of which a node has hundreds: every process and, of services, every peer holds them all."""
 
 
 class Service(Wire, frozen=True):
@@ -133,8 +141,10 @@ def bounded(hostinfo: Hostinfo) -> Hostinfo:
         routable_ips=_networks(hostinfo.routable_ips[:MAX_ROUTES]),
         request_tags=_cut_all(hostinfo.request_tags[:MAX_TAGS], MAX_STRING),
         wol_macs=_cut_all(hostinfo.wol_macs[:MAX_ITEMS], MAX_STRING),
-        ssh_host_keys=tuple(key for key in hostinfo.ssh_host_keys[:MAX_ITEMS] if len(key) <= MAX_HOST_KEY),
-        services=tuple(_cut_strings(service) for service in hostinfo.services[:MAX_SERVICES]),
+        ssh_host_keys=tuple(
+            key for key in hostinfo.ssh_host_keys[:MAX_HOST_KEYS] if len(key) <= MAX_HOST_KEY
+        ),
+        services=tuple(_cut_strings(service, MAX_NAME) for service in hostinfo.services[:MAX_SERVICES]),
         net_info=None if info is None else _bounded_net_info(info),
         location=None if hostinfo.location is None else _cut_strings(hostinfo.location),
         tpm=None if hostinfo.tpm is None else _cut_strings(hostinfo.tpm),
@@ -142,9 +152,9 @@ def bounded(hostinfo: Hostinfo) -> Hostinfo:
 
 
 def usable_endpoints(endpoints: Iterable[str]) -> tuple[str, ...]:
-    """Those of at most 64 `ip:port` texts that a peer could reach, in canonical form, without repeats."""
+    """Of the first 512 `ip:port` texts those that a peer could reach, canonical, at most 64, none twice."""
     kept: dict[str, None] = {}
-    for text in endpoints:
+    for text in islice(endpoints, MAX_ENDPOINTS_READ):
         endpoint = _usable_endpoint(text)
         if endpoint is not None:
             kept[endpoint] = None
@@ -156,8 +166,9 @@ def usable_endpoints(endpoints: Iterable[str]) -> tuple[str, ...]:
 def _bounded_net_info(info: NetInfo) -> NetInfo:
     latency = info.derp_latency
     if latency is not None:
-        latency = {_cut(name, MAX_STRING): latency[name] for name in sorted(latency)[:MAX_LATENCIES]}
-    return replace(_cut_strings(info), derp_latency=latency)
+        latency = {_cut(name, MAX_NAME): latency[name] for name in sorted(latency)[:MAX_LATENCIES]}
+    home = info.preferred_derp if 0 < info.preferred_derp <= MAX_REGION else 0
+    return replace(_cut_strings(info), derp_latency=latency, preferred_derp=home)
 
 
 def _cut(text: str, limit: int) -> str:
@@ -168,12 +179,12 @@ def _cut_all(texts: tuple[str, ...], limit: int) -> tuple[str, ...]:
     return tuple(_cut(text, limit) for text in texts)
 
 
-def _cut_strings(value: W) -> W:
+def _cut_strings(value: W, most: int = MAX_STRING) -> W:
     long: dict[str, Json] = {}
     for name in value.__struct_fields__:
         member = getattr(value, name)
-        if isinstance(member, str) and len(member) > MAX_STRING:
-            long[name] = member[:MAX_STRING]
+        if isinstance(member, str) and len(member) > most:
+            long[name] = member[:most]
     return replace(value, **long) if long else value
 
 

@@ -23,6 +23,12 @@ JSON_VALUES = st.recursive(
 )
 
 
+def test_nulls_are_not_looked_for_in_a_message_that_no_client_sends() -> None:
+    text = b'{"NodeKey":null,"Later":[' + b",".join([b"[]"] * 30_000) + b"]}"
+    with pytest.raises(Invalid):
+        decode(MapRequest, text)
+
+
 def test_absent_null_and_unknown_members_are_nothing() -> None:
     text = b'{"NodeKey":null,"Endpoints":null,"Hostinfo":{"Services":null,"NetInfo":null},"Later":{"x":[1]}}'
     request = decode(MapRequest, text)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headscale_saas.tailcfg.capver import FLOOR, is_supported, wire_class
+from headscale_saas.tailcfg.codec import encode
 from headscale_saas.tailcfg.hostinfo import Hostinfo, Location, NetInfo, Service, bounded, usable_endpoints
 
 
@@ -23,7 +24,7 @@ def test_long_lists_and_strings_are_cut() -> None:
     )
     assert (len(kept.hostname), len(kept.os)) == (255, 256)
     assert (len(kept.routable_ips), len(kept.request_tags), len(kept.services)) == (512, 32, 256)
-    assert len(kept.request_tags[0]) == len(kept.services[0].description) == 256
+    assert (len(kept.request_tags[0]), len(kept.services[0].description)) == (256, 64)
     assert kept.net_info is not None
     assert len(kept.net_info.derp_latency or {}) == 512
     assert kept.location == Location(city="c" * 256)
@@ -74,6 +75,30 @@ def test_endpoints_keep_their_order_once_and_at_most_64() -> None:
         "10.0.0.1:1",
     )
     assert len(usable_endpoints(f"10.0.{i // 250}.{i % 250}:1" for i in range(1000))) == 64
+
+
+def test_a_body_full_of_endpoints_is_not_read_to_its_end() -> None:
+    texts = iter(["host:1"] * 100_000)
+    assert usable_endpoints(texts) == ()
+    assert len(list(texts)) > 99_000
+
+
+def test_what_a_process_holds_of_one_node_is_small() -> None:
+    names = [str(number).rjust(1000, "n") for number in range(1000)]
+    told = Hostinfo(
+        services=(Service(proto="p" * 1000, description="d" * 1000),) * 1000,
+        ssh_host_keys=("k" * 2048,) * 1000,
+        request_tags=("t" * 1000,) * 1000,
+        wol_macs=("w" * 1000,) * 1000,
+        routable_ips=tuple(f"fd00:{number:x}::/64" for number in range(1000)),
+        net_info=NetInfo(derp_latency=dict.fromkeys(names, 0.5)),
+    )
+    assert len(encode(bounded(told))) < 128 << 10
+
+
+@pytest.mark.parametrize("region", [-1, 0, 65536, 2**31 - 1])
+def test_a_home_that_cannot_be_one_is_unknown(region: int) -> None:
+    assert bounded(Hostinfo(net_info=NetInfo(preferred_derp=region))).net_info == NetInfo()
 
 
 @given(st.lists(st.text()))
