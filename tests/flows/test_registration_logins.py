@@ -170,16 +170,19 @@ async def test_what_cannot_be_approved(database_dsn: str) -> None:
             await approved(w, home, pending, UserId(99))
 
 
+@pytest.mark.parametrize("flood", ["192.0.2.7", "2001:db8:1:2::{:x}"])
 async def test_a_flood_of_logins_pushes_itself_out(
-    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch, flood: str
 ) -> None:
     monkeypatch.setattr(directory.put_login, "__defaults__", (20,))
     async with world(database_dsn) as w:
         home, device = await w.home(), Device()
         device.origin = "198.51.100.1"
         pending = await begun(w, device)
-        for _ in range(50):
-            await begun(w, Device())
+        for number in range(50):
+            crowd = Device()
+            crowd.origin = flood.format(number)
+            await begun(w, crowd)
         assert (await approved(w, home, pending)).node_key == device.node_key
         async with w.db.directory() as tx:
             assert await tx.fetchval("select count(*) from pending_logins") <= 21

@@ -95,7 +95,7 @@ async def begin_login(db: Database, join: Join, origin: str) -> Pending:
         created_at=now,
         expires_at=now + LIFETIME,
     )
-    async with db.directory() as tx:
+    async with db.strangers(origin) as tx:
         try:
             await directory.put_login(tx, login)
         except LimitReached:
@@ -108,7 +108,7 @@ async def follow_login(db: Database, join: Join, login_id: str, origin: str, wai
     """Waits for the verdict. A login that is not there (any more) is begun anew, under a new id."""
     id_hash = credentials.hash_of(login_id)
     while True:
-        async with db.directory() as tx:
+        async with db.strangers(origin) as tx:
             login = await directory.find_login(tx, id_hash)
         if login is not None and login.machine_key != join.machine_key:
             return Declined(message=NOT_YOURS)

@@ -78,7 +78,7 @@ async def register(
     if request.node_key.is_zero or machine_key.is_zero:
         raise Invalid("the key is zero", field="NodeKey")
     credential = _credential(request)
-    async with db.directory() as tx:
+    async with db.strangers(origin) as tx:
         found = await whereabouts(
             tx, request.node_key, request.old_node_key, credential.prefix if credential else None
         )

@@ -4,6 +4,7 @@ write        for one tailnet, locked, through its lane; the only way to make a v
 unversioned  for one tailnet, without the lock: only for `sessions`
 read         for one tailnet, at one moment, read only
 directory    for what all tailnets share
+strangers    the same, for those who are not let in yet: in turns, so that they do not keep the others waiting
 feed         for many tailnets, at one moment, read only: catch-up and load
 """
 
@@ -22,6 +23,7 @@ from headscale_saas.store.lanes import Lane
 from headscale_saas.store.migrate import INSTALLED, refuse_old, refuse_unknown
 from headscale_saas.store.pool import TIMEOUTS, Address, Pool
 from headscale_saas.store.transactions import Connection, DirectoryTx, Doer, FeedTx, TailnetTx
+from headscale_saas.store.turns import Turns, origin_of
 from headscale_saas.tailnet.model import Actor, ProcessNumber, TailnetId, Version
 
 T = TypeVar("T")
@@ -55,6 +57,7 @@ class Database:
         self.on_commit: Callable[[TailnetId, Version], None] = ignore_commit
         self.on_fenced: Callable[[], None] = ignore_fenced
         self._pool = Pool(address, pool_size)
+        self._turns = Turns(max(1, pool_size // 2))
         self._limits = _set_local(TIMEOUTS) if address.pooler else ""
         self._lanes: dict[TailnetId, tuple[Lane, asyncio.Task[None]]] = {}
         self._is_closed = False
@@ -181,6 +184,13 @@ class Database:
                 yield tx
             finally:
                 tx.close()
+
+    @asynccontextmanager
+    async def strangers(self, origin: str) -> AsyncIterator[DirectoryTx]:
+        """As `directory`, for what anybody on the Internet may cause. They have half of the connections,
+        in turns by origin. Never opened inside another transaction."""
+        async with self._turns.turn(origin_of(origin)), self.directory() as tx:
+            yield tx
 
     @asynccontextmanager
     async def feed(self, tailnets: Collection[TailnetId]) -> AsyncIterator[FeedTx]:

@@ -5,6 +5,19 @@ from datetime import timedelta
 
 from headscale_saas.store.transactions import DirectoryTx
 
+MAKE_ROOM = """
+with waiting as (
+  select id_hash, verdict, created_at, case
+    when origin ~ '^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$' then network(set_masklen(origin::inet, 64))::text
+    else origin end as place
+  from pending_logins
+)
+delete from pending_logins where id_hash = (
+  select id_hash from waiting where place = (
+    select place from waiting group by place order by count(*) desc limit 1)
+  order by verdict is null, created_at limit 1)
+"""
+
 
 async def undecided(tx: DirectoryTx, id_hashes: Collection[bytes]) -> set[bytes]:
     """Those that still wait; the others were decided, replaced, or have expired."""
@@ -18,17 +31,12 @@ async def undecided(tx: DirectoryTx, id_hashes: Collection[bytes]) -> set[bytes]
 async def make_room(tx: DirectoryTx) -> None:
     """Where too many wait: those who are decided go, else the oldest of the origin that has the most.
 
-    So a flood from one place pushes itself out, and not the person who is about to be approved.
+    So a flood from one place pushes itself out, and not the person who is about to be approved. A /64 of
+    IPv6 is one place.
     """
     if await forget_decided(tx, timedelta(hours=1)):
         return
-    sql = """
-    delete from pending_logins where id_hash = (
-      select id_hash from pending_logins where origin = (
-        select origin from pending_logins group by origin order by count(*) desc limit 1)
-      order by verdict is null, created_at limit 1)
-    """
-    await tx.execute(sql)
+    await tx.execute(MAKE_ROOM)
 
 
 async def forget_decided(tx: DirectoryTx, older_than: timedelta) -> int:

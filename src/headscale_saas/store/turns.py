@@ -1,0 +1,66 @@
+"""Few places, given in turns to those who ask: whoever asks for thousands waits behind himself."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from ipaddress import IPv6Address, IPv6Network
+
+from headscale_saas.errors import Unavailable
+
+WAIT_SECONDS = 10.0
+
+
+def origin_of(address: str) -> str:
+    """What counts as one origin: a whole /64 of IPv6, since whoever has one address there has them all."""
+    try:
+        number = int(IPv6Address(address))
+    except ValueError:
+        return address
+    return str(IPv6Network((number >> 64 << 64, 64)))
+
+
+class Turns:
+    """At most `places` at once. A place that becomes free goes to the next key, and there to the oldest."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, key: Hashable) -> AsyncIterator[None]:
+        """Raises Unavailable after 10 s of waiting."""
+        await self._enter(key)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _enter(self, key: Hashable) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, deque()).append(future)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await future
+        except BaseException as problem:
+            if future.done() and not future.cancelled():
+                self._pass_on()  # the place came at the same moment
+            future.cancel()
+            if isinstance(problem, TimeoutError):
+                raise Unavailable("the server is too busy", code="database_busy") from None
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            key = next(iter(self._waiting))
+            queue = self._waiting.pop(key)
+            future = queue.popleft()
+            if queue:
+                self._waiting[key] = queue  # at the end: the others come first
+            if not future.done():
+                future.set_result(None)
+                return
+        self._free += 1
