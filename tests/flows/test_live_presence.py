@@ -105,7 +105,7 @@ async def test_of_a_hundred_streams_of_one_node_the_newest_wins(database_dsn: st
             house.client(acme, number % workers, identity=first.identity, reconnects=False)
             for number in range(100)
         ]
-        await asyncio.gather(*(client.start_polling() for client in crowd), return_exceptions=True)
+        await asyncio.gather(*(client.start_polling(timeout=3) for client in crowd), return_exceptions=True)
 
         async def one_is_left() -> bool:
             return await streams(house) == 1
