@@ -249,6 +249,7 @@ class Worker:
             self._make_machine(),
             self._keys,
             work=self._work,
+            lane_of=self._cache.tailnet_of,
             trusted_proxies=config.trusted_proxies,
             tls=_tls(config),
         )

@@ -15,9 +15,9 @@ from headscale_saas.policy import Compiled, advance, compile_policy
 from headscale_saas.store import changelog
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import FeedTx
-from headscale_saas.tailcfg.keys import NodeKey
+from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailnet.changes import Touched
-from headscale_saas.tailnet.model import NodeId, TailnetId, Version
+from headscale_saas.tailnet.model import Node, NodeId, TailnetId, Version
 from headscale_saas.tailnet.state import TailnetState
 
 log = get_logger(__name__)
@@ -43,12 +43,13 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Cache:
-    """Snapshots by tailnet, and an index of their node keys. Written by the follower's task only."""
+    """Snapshots by tailnet, and indexes of their keys. Written by the follower's task only."""
 
     def __init__(self, database: Database, environment: Environment) -> None:
         self._database = database
         self._snapshots: dict[TailnetId, Snapshot] = {}
         self._keys: dict[NodeKey, tuple[TailnetId, NodeId]] = {}
+        self._machines: dict[MachineKey, TailnetId] = {}
         self._identity: object = None
         self.environment = environment
 
@@ -63,12 +64,16 @@ class Cache:
         """Which node held this key when its tailnet was last read; None says only "not cached here"."""
         return self._keys.get(key)
 
+    def tailnet_of(self, machine: MachineKey) -> TailnetId | None:
+        """A tailnet in which this machine has a node; None says only "not cached here"."""
+        return self._machines.get(machine)
+
     def evict(self, tailnet: TailnetId) -> None:
         """Forgets a tailnet that nobody is connected to; the next to come loads it again."""
         snapshot = self._snapshots.pop(tailnet, None)
         if snapshot is not None:
             for node in snapshot.state.nodes.values():
-                self._keys.pop(node.node_key, None)
+                self._drop(tailnet, node)
 
     async def catch_up(self, tailnets: Iterable[TailnetId]) -> dict[TailnetId, Step | Error]:
         """Brings these up to date, up to 1,000 in one transaction, loading those not cached.
@@ -124,15 +129,22 @@ class Cache:
     ) -> None:
         for node_id in touched.nodes:
             if before is not None and (old := before.nodes.get(node_id)) is not None:
-                self._keys.pop(old.node_key, None)
+                self._drop(tailnet, old)
             if (new := after.nodes.get(node_id)) is not None:
                 self._keys[new.node_key] = (tailnet, node_id)
+                self._machines[new.machine_key] = tailnet
+
+    def _drop(self, tailnet: TailnetId, node: Node) -> None:
+        self._keys.pop(node.node_key, None)
+        if self._machines.get(node.machine_key) == tailnet:
+            del self._machines[node.machine_key]
 
     def _drop_after_failover(self, identity: object) -> None:
         """Versions of another timeline may number other changes; nothing cached can be trusted."""
         if self._identity not in (None, identity):
             self._snapshots.clear()
             self._keys.clear()
+            self._machines.clear()
         self._identity = identity
 
     def renew_environment(self, environment: Environment) -> list[Snapshot]:

@@ -3,23 +3,26 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, cast
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from headscale_saas.errors import ProtocolError
 from headscale_saas.tailcfg.keys import ChallengeKey, PrivateKey
-from headscale_saas.transport.addresses import source
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.gate import Ticket
 from headscale_saas.transport.session import Http2Session
 from headscale_saas.transport.streams import Connection, Surroundings
 from headscale_saas.transport.sweep import NEVER, Sweep
 from headscale_saas.wire.early import early_payload
-from headscale_saas.wire.noise import Accepted, BadFraming, ServerKeys, accept
+from headscale_saas.wire.noise import BadFraming, Introduction, ServerKeys, hear
 from headscale_saas.wire.records import Opener, Sealer
+
+_UNHEARD = "unheard"
+"""The lane of those of whom we do not know yet who they are."""
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +118,7 @@ class NoiseConnection(asyncio.Protocol):
         host.connections.add(self)
         host.sweep.add(self)
         self.expect(host.around.loop.time() + limits.handshake_seconds)
-        host.handshakes.submit(source(self._peer), self._open)
+        host.handshakes.submit(_UNHEARD, self._open)
 
     def data_received(self, data: bytes) -> None:
         self._inbox.append(data)
@@ -137,14 +140,15 @@ class NoiseConnection(asyncio.Protocol):
         self._digest_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """A thousand may be lost at once: what follows from it is work like any other."""
         self.closing = True
-        self._host.connections.discard(self)
-        self._host.sweep.discard(self)
-        self._ticket.leave()
-        session, self._session, self._carrier = self._session, None, None
+        self._carrier = None
         self._inbox.clear()
-        if session is not None:
-            session.lost()
+        self._ticket.leave()
+        if self._session is None:
+            self._forget()
+        else:
+            self._host.around.work.submit(self._lane(), self._forget)
 
     # What the session calls
 
@@ -191,20 +195,39 @@ class NoiseConnection(asyncio.Protocol):
         if self._carrier is not None:
             self._carrier.abort()
 
+    def _forget(self) -> None:
+        """The connection is gone."""
+        self._host.connections.discard(self)
+        self._host.sweep.discard(self)
+        session, self._session = self._session, None
+        if session is not None:
+            session.lost()
+
+    def _lane(self) -> Hashable | None:
+        session = self._session
+        return None if session is None else self._host.around.lane_of(session.connection.machine)
+
     # The handshake
 
     def _open(self) -> None:
+        """Finds out who calls. From then on a tailnet's machine waits for its own tailnet only."""
         opening, self._opening = self._opening, None
-        if opening is None or self.closing or self._carrier is None or self._carrier.is_closing():
+        if opening is None or self._is_gone():
             return
         try:
-            accepted = accept(opening.initiation, self._host.keys, PrivateKey(secrets.token_bytes(32)))
+            caller = hear(opening.initiation, self._host.keys)
         except BadFraming as error:
             self._refuse(opening.preamble + error.reply)
         except ProtocolError:
             self._refuse(opening.refusal)
         else:
-            self._greet(opening, accepted)
+            self._ticket.leave()
+            lane = self._host.around.lane_of(caller.machine_key)
+            queue = self._host.handshakes if lane is None else self._host.around.work
+            queue.submit(lane, partial(self._greet, opening, caller))
+
+    def _is_gone(self) -> bool:
+        return self.closing or self._carrier is None or self._carrier.is_closing()
 
     def _refuse(self, reply: bytes) -> None:
         self._host.counts.failed_handshakes += 1
@@ -213,10 +236,16 @@ class NoiseConnection(asyncio.Protocol):
         self._ticket.leave()
         self.close()
 
-    def _greet(self, opening: Opening, accepted: Accepted) -> None:
+    def _greet(self, opening: Opening, caller: Introduction) -> None:
         """Everything the client waits for, in one write."""
+        if self._is_gone():
+            return
+        try:
+            accepted = caller.accept(PrivateKey(secrets.token_bytes(32)))
+        except ProtocolError:
+            self._refuse(opening.refusal)
+            return
         self._host.counts.handshakes += 1
-        self._ticket.leave()
         self._sealer = sealer = Sealer(accepted.channel.server_to_client)
         self._opener = Opener(accepted.channel.client_to_server)
         who = Connection(accepted.machine_key, accepted.protocol_version, self._peer)
@@ -234,7 +263,7 @@ class NoiseConnection(asyncio.Protocol):
         session = self._session
         if session is not None and self._inbox and not self._digesting and not self.congested:
             self._digesting = True
-            self._host.around.work.submit(session.connection.machine, self._digest(session))
+            self._host.around.work.submit(self._lane(), self._digest(session))
 
     def _digest(self, session: Http2Session) -> Iterator[None]:
         """A step for each frame. Answers wait for a congested socket, so requests wait too."""

@@ -75,7 +75,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_bytes = 0
         self._over = False
-        self._held: list[bytes] | None = None
+        self._is_lost = False
+        self._held: bytes | None = None
 
     # What the loop calls
 
@@ -87,17 +88,15 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._context.proxies.trusts(address):
             self._start()
             return
-        self._ticket = Ticket(self._context.gate, source(address))
         if self._context.gate.enter(source(address), self._admitted):
+            self._ticket = Ticket(self._context.gate, source(address))
             self._start()
         else:
-            self._ticket, self._held = Ticket(None, ""), []
-            self.loop.call_soon(self._pause)  # the loop starts to read after this callback
+            self._held = b""
 
     def data_received(self, data: bytes) -> None:
         if self._held is not None:
-            self._held.append(data)
-            self._pause()
+            self._hold(data)
             return
         if self._over:
             return
@@ -119,7 +118,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.sweep.discard(self)
         self._ticket.leave()
-        self._over = True
+        self._over = self._is_lost = True
         super().connection_lost(exc)
 
     def check(self, now: float) -> None:
@@ -171,20 +170,29 @@ class EdgeProtocol(HttpToolsProtocol):
     def _start(self) -> None:
         self._expect(self._context.limits.header_seconds)
 
+    def _hold(self, data: bytes) -> None:
+        """What comes while we wait. Reading is paused only here: right after accepting, uvloop ignores it."""
+        self._held = (self._held or b"") + data
+        self.transport.pause_reading()
+        if len(self._held) > self._context.limits.held_bytes:
+            self.transport.abort()
+
     def _admitted(self) -> bool:
-        if self.transport.is_closing():
+        """Called by the gate, out of the end of another connection: the work is done later."""
+        if self._is_lost or self.transport.is_closing():
             return False
         self._ticket = Ticket(self._context.gate, source(self.client[0] if self.client else ""))
-        held, self._held = self._held or [], None
         self._start()
-        self.transport.resume_reading()
-        if held:
-            self.data_received(b"".join(held))
+        self.loop.call_soon(self._go_on)
         return True
 
-    def _pause(self) -> None:
-        if self._held is not None and not self.transport.is_closing():
-            self.transport.pause_reading()
+    def _go_on(self) -> None:
+        held, self._held = self._held, None
+        if self._is_lost or self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        if held:
+            self.data_received(held)
 
     def _expect(self, seconds: float) -> None:
         """One stage, one deadline: a trickle does not move it."""

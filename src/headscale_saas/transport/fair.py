@@ -1,8 +1,11 @@
-"""Work that must not stall the loop: slices of a few milliseconds, round-robin by key.
+"""Work that must not stall the loop: short slices, round-robin by lane.
 
 Receivers only append and `submit`; the work itself runs here. Between two slices the loop polls its
-sockets and timers. Work is a plain callable (one step) or an iterator whose every `next` is one step;
-a step itself cannot be interrupted.
+sockets and timers, so whoever waits for the database gets on by one answer per slice. Work is a plain
+callable (one step) or an iterator whose every `next` is one step; a step itself cannot be interrupted.
+
+A lane is whatever shall wait for itself only: a tailnet, or all strangers together. Lanes take turns step by
+step, and so do the iterators of one lane.
 """
 
 import asyncio
@@ -10,22 +13,39 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from math import inf
 
 Work = Callable[[], None] | Iterator[None]
 
-SLICE_SECONDS = 0.005
+SLICE_SECONDS = 0.001
+"""A request asks the database some ten times, and each answer may find a slice under way."""
 
 _log = logging.getLogger(__name__)
 
 
+def always() -> bool:
+    return True
+
+
 class FairQueue:
-    """`share` is the greatest part of the loop's time that may go into this queue.
+    """`share` is the greatest part of the loop's time that may go into this queue while `others_wait`.
 
     `slice_seconds=0` runs one step in each turn of the loop: for steps that only start something whose cost
-    is not seen here, such as a task.
+    is not seen here, such as a task. A lane longer than `patience` is served from its newest end: then some
+    are served in time, whereas in order all would be served too late.
     """
 
-    __slots__ = ("_armed", "_clock", "_free_at", "_lanes", "_loop", "_pause_factor", "_slice")
+    __slots__ = (
+        "_armed",
+        "_clock",
+        "_free_at",
+        "_lanes",
+        "_loop",
+        "_others",
+        "_patience",
+        "_pause",
+        "_slice",
+    )
 
     def __init__(
         self,
@@ -33,28 +53,36 @@ class FairQueue:
         *,
         slice_seconds: float = SLICE_SECONDS,
         share: float = 1.0,
+        others_wait: Callable[[], bool] = always,
+        patience: float = inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
         self._slice = slice_seconds
-        self._pause_factor = (1.0 - share) / share
+        self._pause = (1.0 - share) / share
+        self._others = others_wait
+        self._patience = patience
         self._clock = clock
         self._lanes: dict[Hashable, deque[Work]] = {}
         self._free_at = 0.0
         self._armed = False
 
-    def submit(self, key: Hashable, work: Work) -> None:
-        """Queues work behind what `key` already has; keys take turns, step by step."""
-        lane = self._lanes.get(key)
-        if lane is None:
-            self._lanes[key] = lane = deque()
-        lane.append(work)
+    def submit(self, lane: Hashable, work: Work) -> None:
+        """Queues work behind what the lane already has."""
+        waiting = self._lanes.get(lane)
+        if waiting is None:
+            self._lanes[lane] = waiting = deque()
+        waiting.append(work)
         if not self._armed:
             self._arm(self._clock())
 
     def __len__(self) -> int:
         """How much work waits or is under way."""
         return sum(map(len, self._lanes.values()))
+
+    def __bool__(self) -> bool:
+        """Whether any does."""
+        return bool(self._lanes)
 
     def _arm(self, now: float) -> None:
         self._armed = True
@@ -70,21 +98,20 @@ class FairQueue:
             now = self._clock()
             if now - started >= self._slice:
                 break
-        self._free_at = now + (now - started) * self._pause_factor
+        self._free_at = now + (now - started) * self._pause if self._pause and self._others() else now
         self._armed = False
         if self._lanes:
             self._arm(now)
 
     def _take_turn(self) -> None:
         """One step of the first lane, which then goes to the back."""
-        key = next(iter(self._lanes))
-        lane = self._lanes.pop(key)
-        if self._finished(lane[0]):
-            lane.popleft()
-        if later := self._lanes.pop(key, None):  # the step itself submitted for its key
-            lane.extend(later)
-        if lane:
-            self._lanes[key] = lane
+        lane, waiting = next(iter(self._lanes.items()))
+        work = waiting.pop() if len(waiting) > self._patience else waiting.popleft()
+        if not self._finished(work):
+            waiting.append(work)
+        del self._lanes[lane]
+        if waiting:
+            self._lanes[lane] = waiting
 
     def _finished(self, work: Work) -> bool:
         """Runs one step. Work that fails is over; the others go on."""

@@ -1,11 +1,14 @@
 """Connections before their handshake: counted per origin, and queued past the limit, never refused.
 
 One load balancer is one address, so refusing would lock honest clients out; a queue only makes a flood wait
-behind itself.
+behind itself. A long queue is served from its newest end: those who came first have mostly given up.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -19,7 +22,10 @@ class Gate:
         self._waiting: dict[str, deque[Callable[[], bool]]] = {}
 
     def enter(self, origin: str, start: Callable[[], bool]) -> bool:
-        """True if there is room now; else `start` is called later, and says whether it still wants it."""
+        """True if there is room now; else `start` is called later, and says whether it still wants it.
+
+        `start` is called out of somebody else's `leave`: it should only arrange for its work to be done.
+        """
         if self._at_work.get(origin, 0) < self._limit:
             self._at_work[origin] = self._at_work.get(origin, 0) + 1
             return True
@@ -27,10 +33,10 @@ class Gate:
         return False
 
     def leave(self, origin: str) -> None:
-        """Gives the place to the next who still wants it."""
+        """Gives the place to the next who still wants it. What is wrong with one who waits is not raised."""
         waiting = self._waiting.get(origin)
         while waiting:
-            if waiting.popleft()():
+            if _starts(waiting.pop() if len(waiting) > self._limit else waiting.popleft()):
                 return
         self._waiting.pop(origin, None)
         left = self._at_work.pop(origin) - 1
@@ -54,3 +60,11 @@ class Ticket:
         gate, self._gate = self._gate, None
         if gate is not None:
             gate.leave(self._origin)
+
+
+def _starts(start: Callable[[], bool]) -> bool:
+    try:
+        return start()
+    except Exception:
+        _log.exception("a connection that waited could not be started")
+        return False

@@ -30,6 +30,12 @@ class Limits:
 
     before_handshake: int = 256
     """Connections at work per IPv4 address or IPv6 /64; the rest wait, they are not refused."""
+    held_bytes: int = 512 << 10
+    """What one that waits may send meanwhile: reading stops after the first piece, which the loop cuts."""
+    accepts_per_turn: int = 4
+    """Connections taken from a listener in one turn of the loop; libuv by itself takes one."""
+    handshake_patience: int = 64
+    """More handshakes than this are served from the newest on."""
     handshake_seconds: float = 10.0
     handshake_share: float = 0.25
     first_request_seconds: float = 15.0

@@ -5,7 +5,7 @@ queue. Queues drain in slices through the fair queue, stream by stream.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from h2.connection import H2Connection
@@ -14,6 +14,7 @@ from h2.exceptions import ProtocolError as H2Error
 from hyperframe.frame import GoAwayFrame
 
 from headscale_saas.errors import LimitReached
+from headscale_saas.tailcfg.keys import MachineKey
 from headscale_saas.transport.frames import FrameMeter
 from headscale_saas.transport.streams import Stream, Surroundings
 from headscale_saas.transport.windows import HotWindows
@@ -40,7 +41,7 @@ class Outbound:
         "_backlog",
         "_draining",
         "_h2",
-        "_key",
+        "_machine",
         "_meter",
         "_on_closed",
         "_wire",
@@ -53,14 +54,14 @@ class Outbound:
         wire: Wire,
         meter: FrameMeter,
         around: Surroundings,
-        key: Hashable,
+        machine: MachineKey,
         on_closed: Callable[[Stream], None],
     ) -> None:
         self._h2 = h2
         self._wire = wire
         self._meter = meter
         self._around = around
-        self._key = key
+        self._machine = machine
         self._on_closed = on_closed
         self.windows = HotWindows(h2)
         self._backlog: dict[int, Stream] = {}
@@ -145,7 +146,7 @@ class Outbound:
         """Called when there is new data, window, or room in the socket."""
         if self._backlog and not self._draining and not self._wire.congested:
             self._draining = True
-            self._around.work.submit(self._key, self._drain())
+            self._around.work.submit(self._around.lane_of(self._machine), self._drain())
 
     def forget(self, stream: Stream) -> None:
         """The stream is over; what it had queued goes with it."""

@@ -12,13 +12,14 @@ from uvicorn._types import ASGIApplication
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from headscale_saas.tailcfg.keys import MachineKey
 from headscale_saas.transport.addresses import Network, Proxies
 from headscale_saas.transport.connection import Counts, Host
 from headscale_saas.transport.edge import Context, EdgeProtocol
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.gate import Gate
 from headscale_saas.transport.limits import Limits
-from headscale_saas.transport.streams import Handler, Surroundings
+from headscale_saas.transport.streams import Handler, LaneOf, Surroundings
 from headscale_saas.transport.sweep import Sweep
 from headscale_saas.transport.upgrades import Acceptor, control_acceptor
 from headscale_saas.wire.noise import ServerKeys
@@ -27,12 +28,17 @@ CONTROL_PATH = "/ts2021"
 _BACKLOG = 2048
 
 
+def stranger(machine: MachineKey) -> None:
+    """The lane of every machine, where nobody knows any."""
+
+
 class Edge:
     """One door for everything that comes by TCP. Make it inside the running loop.
 
     `app` is an ordinary ASGI app (its lifespan is not run); `control` answers what comes inside Noise; `work`
-    is the process's fair queue. `upgrades` are further paths that may leave HTTP (a relay). The sockets
-    are bound by the caller, who may share them among processes.
+    is the process's fair queue, in which a machine's work waits in the lane `lane_of(machine)`. `upgrades` are
+    further paths that may leave HTTP (a relay). The sockets are bound by the caller, who may share them among
+    processes.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Edge:
         keys: ServerKeys,
         *,
         work: FairQueue,
+        lane_of: LaneOf = stranger,
         limits: Limits | None = None,
         trusted_proxies: Sequence[str | Network] = (),
         upgrades: Mapping[str, Acceptor] | None = None,
@@ -54,7 +61,7 @@ class Edge:
         self._jitter = jitter
         self._servers: list[asyncio.AbstractServer] = []
         self._sweep = Sweep(self._loop, self._limits.sweep_seconds)
-        self._host = self._make_host(control, keys, work)
+        self._host = self._make_host(control, keys, work, lane_of)
         self._context = self._make_context(app, Proxies(trusted_proxies), upgrades or {})
 
     @property
@@ -74,10 +81,13 @@ class Edge:
         """Listens on bound sockets."""
         for listener in sockets:
             set_options(listener, self._limits)
-            server = await self._loop.create_server(
-                self._protocol, sock=listener, backlog=_BACKLOG, **self._tls_options()
-            )
-            self._servers.append(server)
+            # libuv accepts one connection in a turn of the loop, from each descriptor it watches.
+            copies = [listener.dup() for _ in range(self._limits.accepts_per_turn - 1)]
+            for sock in (listener, *copies):
+                server = await self._loop.create_server(
+                    self._protocol, sock=sock, backlog=_BACKLOG, **self._tls_options()
+                )
+                self._servers.append(server)
 
     async def adopt(self, connected: socket.socket, first: bytes = b"") -> None:
         """Serves a socket that was accepted elsewhere; `first` are the bytes already read from it."""
@@ -121,10 +131,15 @@ class Edge:
             return {}
         return {"ssl": self._tls, "ssl_handshake_timeout": self._limits.tls_handshake_seconds}
 
-    def _make_host(self, control: Handler, keys: ServerKeys, work: FairQueue) -> Host:
-        starts = FairQueue(self._loop, slice_seconds=0)
-        around = Surroundings(control, self._limits, work, starts, self._loop)
-        handshakes = FairQueue(self._loop, share=self._limits.handshake_share)
+    def _make_host(self, control: Handler, keys: ServerKeys, work: FairQueue, lane_of: LaneOf) -> Host:
+        limits, starts = self._limits, FairQueue(self._loop, slice_seconds=0)
+        around = Surroundings(control, limits, work, starts, self._loop, lane_of)
+        handshakes = FairQueue(
+            self._loop,
+            share=limits.handshake_share,
+            others_wait=lambda: bool(work or starts),
+            patience=limits.handshake_patience,
+        )
         return Host(around, keys, handshakes, self._sweep)
 
     def _make_context(

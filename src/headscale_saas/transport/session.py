@@ -193,7 +193,8 @@ class Http2Session:
         body = b"".join(stream.body)
         self._drop_body(stream)
         stream.request = stream.request.with_body(body)
-        self._around.starts.submit(self.connection.machine, partial(self._start, stream))
+        lane = self._around.lane_of(self.connection.machine)
+        self._around.starts.submit(lane, partial(self._start, stream))
 
     def _start(self, stream: Stream) -> None:
         request, stream.request = stream.request, None

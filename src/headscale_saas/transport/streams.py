@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
@@ -178,17 +178,23 @@ class Request:
 
 
 Handler = Callable[[Request], Awaitable[None]]
+LaneOf = Callable[[MachineKey], Hashable | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all connections of a process share. `work` runs in slices, `starts` one step a turn."""
+    """What all connections of a process share. `work` runs in slices, `starts` one step a turn.
+
+    `lane_of` says who shall wait for whom: it gives the lane of a machine's work. None: a stranger, of whom
+    all share one lane.
+    """
 
     handler: Handler
     limits: Limits
     work: FairQueue
     starts: FairQueue
     loop: asyncio.AbstractEventLoop
+    lane_of: LaneOf
 
 
 def _call(callback: Callable[[], None] | None) -> None:

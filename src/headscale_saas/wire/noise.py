@@ -80,16 +80,51 @@ def error_record(text: str) -> bytes:
 
 
 def accept(initiation: bytes, keys: ServerKeys, ephemeral: PrivateKey) -> Accepted:
-    """The responder. Tries each static key; raises BadFraming, or ProtocolError if none of them fits."""
+    """The responder, both halves at once."""
+    return hear(initiation, keys).accept(ephemeral)
+
+
+def hear(initiation: bytes, keys: ServerKeys) -> "Introduction":
+    """The responder's first half. Tries each static key; raises BadFraming, or ProtocolError if none fits."""
     version = _initiation_version(initiation)
     for private, public in keys.pairs:
         try:
-            return _accept_with(private, public, initiation, version, ephemeral)
+            return _heard(private, public, initiation, version)
         except InvalidTag:
             continue
         except ValueError as error:  # a low-order point: the shared secret would be zero
             raise ProtocolError("handshake refused: unusable key") from error
     raise ProtocolError("handshake refused: not encrypted to a key of this service")
+
+
+class Introduction:
+    """Who calls: they have proven to hold the machine's key. Nothing is agreed yet, and nothing was answered.
+
+    An initiation that was listened to can be repeated by anybody, so this says only whom it concerns.
+    """
+
+    __slots__ = ("_state", "_theirs", "machine_key", "protocol_version")
+
+    def __init__(
+        self, machine_key: MachineKey, protocol_version: int, state: "_Symmetric", theirs: X25519PublicKey
+    ) -> None:
+        self.machine_key = machine_key
+        self.protocol_version = protocol_version
+        self._state = state
+        self._theirs = theirs
+
+    def accept(self, ephemeral: PrivateKey) -> Accepted:
+        """The second half; once only. Raises ProtocolError for an unusable key."""
+        state, (ours, our_public) = self._state, _pair(ephemeral)
+        state.mix(our_public)
+        try:
+            state.derive(ours.exchange(self._theirs))
+            secret = ours.exchange(X25519PublicKey.from_public_bytes(self.machine_key))
+        except ValueError as error:
+            raise ProtocolError("handshake refused: unusable key") from error
+        tag = state.seal(state.derive(secret), b"")
+        response = _RESPONSE_HEADER + our_public + tag
+        return Accepted(self.machine_key, self.protocol_version, response, state.split())
 
 
 class Initiator:
@@ -171,20 +206,14 @@ class _Symmetric:
         return Channel(*_hkdf2(self._chain, b""), self._hash)
 
 
-def _accept_with(
-    private: X25519PrivateKey, public: bytes, initiation: bytes, version: int, ephemeral: PrivateKey
-) -> Accepted:
+def _heard(private: X25519PrivateKey, public: bytes, initiation: bytes, version: int) -> Introduction:
     state, client_ephemeral = _Symmetric(version, public), initiation[5:37]
     state.mix(client_ephemeral)
     theirs = X25519PublicKey.from_public_bytes(client_ephemeral)
     machine = MachineKey(state.open(state.derive(private.exchange(theirs)), initiation[37:85]))
     machine_key = X25519PublicKey.from_public_bytes(machine)
     state.open(state.derive(private.exchange(machine_key)), initiation[85:])
-    ours, our_public = _pair(ephemeral)
-    state.mix(our_public)
-    state.derive(ours.exchange(theirs))
-    tag = state.seal(state.derive(ours.exchange(machine_key)), b"")
-    return Accepted(machine, version, _RESPONSE_HEADER + our_public + tag, state.split())
+    return Introduction(machine, version, state, theirs)
 
 
 def _initiation_version(initiation: bytes) -> int:

@@ -28,7 +28,7 @@ class Clock:
         return work
 
 
-async def test_keys_take_turns() -> None:
+async def test_lanes_take_turns_and_so_does_the_work_in_one() -> None:
     order: list[str] = []
     queue = FairQueue(asyncio.get_running_loop())
 
@@ -42,7 +42,7 @@ async def test_keys_take_turns() -> None:
     queue.submit("b", steps("b", 2))
     assert len(queue) == 3
     await wait_for(lambda: not len(queue))
-    assert order == ["a0", "b0", "a1", "b1", "a2", "a-last"]
+    assert order == ["a0", "b0", "a-last", "b1", "a1", "a2"]
 
 
 async def test_a_slice_ends_after_its_time() -> None:
