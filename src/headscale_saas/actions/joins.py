@@ -13,6 +13,7 @@ from headscale_saas.access import credentials
 from headscale_saas.access.credentials import Credential
 from headscale_saas.actions import places
 from headscale_saas.actions.approvals import PolicyOf, may_have_tags, with_approved_routes
+from headscale_saas.actions.misses import Refusals
 from headscale_saas.actions.outcome import Declined, KeyExpired, Registered
 from headscale_saas.errors import AlreadyUsed, LimitReached, NotFound, Refused
 from headscale_saas.store import auth_keys, joins, nodes, users
@@ -23,6 +24,8 @@ from headscale_saas.tailnet import expiry, names, rules, tags
 from headscale_saas.tailnet.model import Node, NodeId, RegisterMethod, User, UserId
 from headscale_saas.tailnet.names import Search
 from headscale_saas.tailnet.rules import Create, Grant, Join, Keep, NeedsNewKey, Renew
+
+REFUSALS = Refusals()
 
 Entered = Registered | KeyExpired | Declined
 
@@ -107,8 +110,14 @@ async def note_foreign_key(tx: TailnetTx, credential: Credential, join: Join) ->
 
 
 def _audit_refusal(tx: TailnetTx, join: Join, facts: Facts, result: str) -> None:
-    key_id = 0 if facts.auth_key is None else facts.auth_key.id
-    tx.audit("node.refuse", f"machine {join.machine_key}", {"auth_key": key_id, "result": result})
+    # Numbers of tailnets count anew in every database.
+    left_out = REFUSALS.left_out((tx.tailnet, tx.head.created_at))
+    if left_out is None:
+        return
+    detail: dict[str, object] = {"auth_key": facts.auth_key.id if facts.auth_key else 0, "result": result}
+    if left_out:
+        detail["left_out"] = left_out
+    tx.audit("node.refuse", f"machine {join.machine_key}", detail)
 
 
 def _grant(entrance: Entrance, credential: Credential) -> Grant | None:
