@@ -111,3 +111,19 @@ async def test_a_client_that_vanished_delays_nobody_and_may_come_back(database_d
             await until(only_the_new_stream)
             await house.settled(acme, changing, watching, back)
             await back.close()
+
+
+async def test_a_client_that_does_not_read_does_not_hold_up_the_end_of_its_worker(database_dsn: str) -> None:
+    async with service(database_dsn, workers=2) as house:
+        acme = await house.tailnet("acme")
+        stuck = house.client(acme, 0, reconnects=False)
+        async with house.client(acme, 1) as changing, house.client(acme, 1) as watching:
+            for client in (stuck, changing, watching):
+                await client.join(acme.key)
+            await house.settled(acme, stuck, changing, watching)
+            stuck.stall()
+            await churn(acme, changing, watching)
+            assert await asyncio.wait_for(house.workers[0].stop(), 8) == 0
+            await house.settled(acme, changing, watching)
+        stuck.unstall()
+        await stuck.close()
