@@ -63,7 +63,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
     if faults := faults + rules.faults(config):
         raise ConfigInvalid(file, faults)
     warnings += [
-        f"{name} has no effect yet."
+        f"{name} has no effect yet{rules.MEANWHILE.get(name, '')}."
         for name in leaves
         if name.startswith(rules.NOT_YET) and is_changed(name, config)
     ]

@@ -47,6 +47,9 @@ NOT_YET = (
 )
 """Beginnings of keys that are read and checked, and of whose work nothing is built. Shorten this list."""
 
+MEANWHILE = {"policy.path": ": until policies are built, everyone in a tailnet may reach everyone else in it"}
+"""What a missing part means for those who count on it."""
+
 KEEP_ALIVE_MARGIN = timedelta(seconds=65)
 
 Rule = Callable[[Config], Iterator[str]]

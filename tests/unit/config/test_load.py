@@ -324,3 +324,9 @@ def test_a_client_secret_comes_from_a_file_named_with_the_environment(
         "oidc: {issuer: 'https://i', client_id: c, client_secret_path: '${CREDENTIALS_DIRECTORY}/secret'}",
     ).config
     assert config.oidc.read_client_secret() == "s3cret"
+
+
+def test_a_policy_that_is_not_carried_out_says_what_that_means(home: Path) -> None:
+    """Whoever comes with a policy must not believe that it holds."""
+    (warning,) = from_text(home, "policy: {path: acl.hujson}").warnings
+    assert "everyone in a tailnet may reach everyone" in warning
