@@ -17,8 +17,6 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from headscale_saas.errors import Error
-
 from headscale_saas import noise_keys
 from headscale_saas.config import Config, load
 from headscale_saas.errors import Error
