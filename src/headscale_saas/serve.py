@@ -26,6 +26,7 @@ from headscale_saas.clock import SystemClock
 from headscale_saas.config import Config
 from headscale_saas.config.addresses import host_of
 from headscale_saas.control import side
+from headscale_saas.control.fetches import Fetches
 from headscale_saas.control.machine import Machine
 from headscale_saas.control.map import Map
 from headscale_saas.control.public import Public
@@ -258,7 +259,12 @@ class Worker:
         """Everything that nodes may ask inside Noise."""
         database = self._database
         mapper = Map(
-            self._lookup, partial(report, database, no_policy), self._cache, self._follower, self._hub
+            self._lookup,
+            partial(report, database, no_policy),
+            self._cache,
+            self._follower,
+            self._hub,
+            Fetches(self._work),
         )
         return Machine(
             {

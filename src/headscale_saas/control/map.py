@@ -6,7 +6,9 @@ stream.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
+from headscale_saas.control.fetches import Fetches
 from headscale_saas.control.request import Request
 from headscale_saas.errors import Invalid, NotFound, Refused
 from headscale_saas.live.cache import Cache, Snapshot
@@ -29,12 +31,21 @@ Report = Callable[[NodeRef, MapRequest], Awaitable[None]]
 class Map:
     """Finds the node, checks that it is the one at the other end, and serves its mode."""
 
-    def __init__(self, lookup: Lookup, report: Report, cache: Cache, follower: Follower, hub: Hub) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        report: Report,
+        cache: Cache,
+        follower: Follower,
+        hub: Hub,
+        fetches: Fetches,
+    ) -> None:
         self._lookup = lookup
         self._report = report
         self._cache = cache
         self._follower = follower
         self._hub = hub
+        self._fetches = fetches
 
     async def __call__(self, request: Request) -> None:
         wish = decode(MapRequest, request.body)
@@ -98,9 +109,8 @@ class Map:
     async def _fetch(self, request: Request, wish: MapRequest, ref: NodeRef) -> None:
         snapshot = await self._snapshot(ref)
         session = _session(request, wish, ref)
-        request.stream.start(200, {"content-type": "application/octet-stream"})
-        request.stream.write(self._hub.fetch(snapshot, session, peers=not wish.omit_peers))
-        request.stream.end()
+        make = partial(self._hub.fetch, snapshot, session, peers=not wish.omit_peers)
+        await self._fetches.answer(ref.tailnet, ref.node, request.stream, make)
 
 
 def _session(request: Request, wish: MapRequest, ref: NodeRef) -> MapSession:
