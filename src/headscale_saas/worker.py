@@ -5,6 +5,7 @@ Started by the supervisor as `python -m headscale_saas.worker`. What it is made 
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ from headscale_saas.tailnet.model import ClusterId
 # prctl(PR_SET_PDEATHSIG): a worker must not outlive its supervisor.
 PR_SET_PDEATHSIG = 1
 POOL_SIZE = 8
+COLLECT_AFTER = 5_000, 10, 10
+"""So many more objects than before, and collections of the generation before."""
 
 log = get_logger(__name__)
 
@@ -53,6 +56,9 @@ def main() -> None:
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
         status = runner.run(_serve(order, listener, channel))
+    except Error as problem:  # as a database that is away
+        log.error("worker_ended", code=problem.code, reason=problem.message)
+        status = 1
     except BaseException:  # whatever it was, the supervisor starts another one
         traceback.print_exc()
         status = 1
@@ -78,7 +84,16 @@ async def _serve(order: Order, listener: socket.socket, channel: socket.socket) 
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         loop.add_signal_handler(signal.SIGINT, worker.stop)
         loop.add_signal_handler(signal.SIGHUP, log.info, "nothing_to_reload")
+        _spare_collections()
         return await worker.run([listener], channel, order.drain_seconds)
+
+
+def _spare_collections() -> None:
+    """Keeps them short: what was imported is never garbage, and of what lives by the thousand nothing is part
+    of a circle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 @asynccontextmanager
