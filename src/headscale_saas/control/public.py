@@ -1,5 +1,6 @@
 """The plain HTTP half: what a client or a person may ask before, or without, a Noise connection."""
 
+import asyncio
 import platform
 from collections.abc import Awaitable, Callable
 
@@ -34,6 +35,7 @@ class Public:
     def __init__(self, serving_key: Callable[[], MachineKey], ping: Ping, version: str) -> None:
         self._serving_key = serving_key
         self._ping = ping
+        self._pinging: asyncio.Future[None] | None = None
         self._version = version
 
     def app(self) -> ASGIApp:
@@ -66,10 +68,17 @@ class Public:
 
     async def health(self, request: Request) -> Response:
         try:
-            await self._ping()
+            await self._ping_together()
         except (Error, OSError):
             return _health("fail", 500)
         return _health("pass", 200)
+
+    async def _ping_together(self) -> None:
+        """One question for all who ask at once: anybody may, and connections are few."""
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.ensure_future(self._ping())
+        # Who hangs up takes the answer from nobody.
+        await asyncio.shield(self._pinging)
 
     async def version(self, request: Request) -> Response:
         """In headscale's shape, since its web interfaces read it."""
