@@ -38,3 +38,7 @@ class ServerH2(H2Connection):
         self.local_settings = _Settings(client=False, initial_values=advertised)
         self.remote_settings = _Settings(client=True)
         self.decoder.max_header_list_size = limits.header_bytes
+
+    def let_go(self) -> None:
+        """Breaks the library's circle of references: what is lost goes at once, not at a collection."""
+        self._frame_dispatch_table = {}

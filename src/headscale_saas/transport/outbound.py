@@ -152,6 +152,10 @@ class Outbound:
         """The stream is over; what it had queued goes with it."""
         self._backlog.pop(stream.id, None)
 
+    def let_go(self) -> None:
+        """The connection is gone: nobody is told any more."""
+        self._on_closed = _nobody
+
     def _drain(self) -> Iterator[None]:
         """Some frames of one stream at each step, until nothing can move."""
         moved = True
@@ -211,3 +215,7 @@ class Outbound:
         self.forget(stream)
         self._on_closed(stream)
         stream.over()
+
+
+def _nobody(stream: Stream) -> None:
+    """Who hears of closed streams when the connection is gone."""

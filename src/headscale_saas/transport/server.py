@@ -36,8 +36,8 @@ class Edge:
     """One door for everything that comes by TCP. Make it inside the running loop.
 
     `app` is an ordinary ASGI app (its lifespan is not run); `control` answers what comes inside Noise; `work`
-    is the process's fair queue, in which a machine's work waits in the lane `lane_of(machine)`. `upgrades` are
-    further paths that may leave HTTP (a relay). The sockets are bound by the caller, who may share them among
+    is the process's fair queue, in which a machine's work waits in `lane_of(machine)`. `upgrades` are further
+    paths that may leave HTTP (a relay). The sockets are bound by the caller, who may share them among
     processes.
     """
 

@@ -75,9 +75,9 @@ class Http2Session:
                 for event in self._h2.receive_data(frame.raw):
                     self._on_event(event)
                 self.out.flush()
+                yield
                 if self._wire.closing:
                     return
-                yield
         except LimitReached as error:
             self.out.terminate(ErrorCodes.ENHANCE_YOUR_CALM, error.message)
         except ProtocolError as error:
@@ -100,6 +100,8 @@ class Http2Session:
         for stream in streams.values():
             self.out.forget(stream)
             stream.over()
+        self.out.let_go()
+        self._h2.let_go()
 
     def check(self, now: float) -> float:
         """Gives up what has taken too long; returns when to look again."""
