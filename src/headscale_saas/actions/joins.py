@@ -13,7 +13,7 @@ from headscale_saas.access import credentials
 from headscale_saas.access.credentials import Credential
 from headscale_saas.actions import places
 from headscale_saas.actions.approvals import PolicyOf, may_have_tags, with_approved_routes
-from headscale_saas.actions.misses import Refusals
+from headscale_saas.actions.misses import REFUSALS
 from headscale_saas.actions.outcome import Declined, KeyExpired, Registered
 from headscale_saas.errors import AlreadyUsed, LimitReached, NotFound, Refused
 from headscale_saas.store import auth_keys, joins, nodes, users
@@ -24,8 +24,6 @@ from headscale_saas.tailnet import expiry, names, rules, tags
 from headscale_saas.tailnet.model import Node, NodeId, RegisterMethod, User, UserId
 from headscale_saas.tailnet.names import Search
 from headscale_saas.tailnet.rules import Create, Grant, Join, Keep, NeedsNewKey, Renew
-
-REFUSALS = Refusals()
 
 Entered = Registered | KeyExpired | Declined
 

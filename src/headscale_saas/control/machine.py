@@ -18,7 +18,7 @@ from headscale_saas.errors import (
     Unauthorized,
     Unavailable,
 )
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import Ration, get_logger
 
 log = get_logger(__name__)
 
@@ -26,6 +26,9 @@ Route = Callable[[Request], Awaitable[None]]
 
 # Clients show or log at most this much of an error text.
 ERROR_TEXT_BYTES = 200
+
+REFUSALS = Ration(20)
+"""Lines in the log a minute, for each code."""
 
 _STATUS: tuple[tuple[type[Error], int], ...] = (
     (Invalid, 400),
@@ -73,7 +76,8 @@ async def _unknown(request: Request) -> None:
 
 def _refuse(request: Request, error: Error) -> None:
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 409)
-    log.info("request_refused", path=request.path, status=status, code=error.code)
+    if (left_out := REFUSALS.left_out(error.code)) is not None:
+        log.info("request_refused", path=request.path, status=status, code=error.code, left_out=left_out)
     _answer(request, status, error.message)
 
 

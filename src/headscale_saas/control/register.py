@@ -17,7 +17,7 @@ from headscale_saas.actions.outcome import (
 from headscale_saas.control.request import Request
 from headscale_saas.errors import Error, Unavailable
 from headscale_saas.netmap import identity
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import Ration, get_logger
 from headscale_saas.tailcfg.codec import decode, encode
 from headscale_saas.tailcfg.keys import MachineKey
 from headscale_saas.tailcfg.register import Login, RegisterRequest, RegisterResponse, User
@@ -25,6 +25,9 @@ from headscale_saas.tailnet.model import Node
 from headscale_saas.tailnet.model import User as Member
 
 log = get_logger(__name__)
+
+REFUSALS = Ration(20)
+"""Lines in the log a minute, for each code."""
 
 Decide = Callable[[MachineKey, int, RegisterRequest, str], Awaitable[Outcome]]
 """`actions.register.register` with all but machine key, protocol version, request and origin filled in."""
@@ -51,7 +54,9 @@ class Register:
         except Unavailable:
             raise
         except Error as error:
-            log.info("registration_refused", code=error.code, machine=str(connection.machine))
+            if (left_out := REFUSALS.left_out(error.code)) is not None:
+                machine = str(connection.machine)
+                log.info("registration_refused", code=error.code, machine=machine, left_out=left_out)
             return RegisterResponse(error=error.message)
         return self._word(outcome)
 
