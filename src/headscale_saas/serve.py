@@ -38,6 +38,7 @@ from headscale_saas.live.follower import Follower
 from headscale_saas.live.hub import Hub
 from headscale_saas.live.presence import Presence
 from headscale_saas.live.takeovers import Takeovers
+from headscale_saas.measuring import Measuring
 from headscale_saas.netmap.view import Environment
 from headscale_saas.observe import Metrics, get_logger
 from headscale_saas.store import directory
@@ -47,6 +48,7 @@ from headscale_saas.store.heartbeat import Heartbeat
 from headscale_saas.store.pool import Address
 from headscale_saas.tailcfg.derpmap import DERPMap
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
+from headscale_saas.tailcfg.maps import MapRequest
 from headscale_saas.tailcfg.register import RegisterRequest
 from headscale_saas.tailnet.changes import NOTHING
 from headscale_saas.tailnet.model import TailnetId, Version
@@ -55,7 +57,6 @@ from headscale_saas.transport.server import Edge
 from headscale_saas.wire.noise import ServerKeys
 
 LOGIN_POLL_SECONDS = 2.0
-LAG_SECONDS = 0.1
 FLUSH_SECONDS = 3.0
 
 log = get_logger(__name__)
@@ -84,7 +85,6 @@ class Worker:
         database.on_fenced = self.fenced
 
         self._metrics = Metrics()
-        self._handshakes_seen: dict[str, int] = {}
         self._work = FairQueue(loop)
         direct = Address(dsn=config.database.direct_dsn or dsn, name=f"headscale-saas/{database.process}")
         self._doorbell = Doorbell(database.address, drop_doorbell)
@@ -153,7 +153,7 @@ class Worker:
         yield self._follower.poll()
         yield self._hub.keep_alive()
         yield self._presence.run()
-        yield self._watch_loop()
+        yield Measuring(self._metrics, self._work, self._hub, self._cache, self.edge, self._database).run()
         yield self._takeovers.run()
         yield self._takeovers.poll()
         yield self._derp.run()
@@ -161,25 +161,6 @@ class Worker:
         yield upkeep.run_forever(self._database)
         if not self._config.database.pooler or self._config.database.direct_url.get_secret_value():
             yield self._listener.run()
-
-    async def _watch_loop(self) -> None:
-        """Measures how late the loop is, and what there is to do."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_SECONDS
-            await asyncio.sleep(LAG_SECONDS)
-            self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
-            self._measure()
-
-    def _measure(self) -> None:
-        self._metrics.queued_work.set(len(self._work))
-        self._metrics.sessions.set(len(self._hub))
-        self._metrics.tailnets_cached.set(len(self._cache.tailnets))
-        self._metrics.connections.labels("control").set(self.edge.connections)
-        counts = self.edge.counts
-        for result, total in (("done", counts.handshakes), ("failed", counts.failed_handshakes)):
-            self._metrics.handshakes.labels(result).inc(total - self._handshakes_seen.get(result, 0))
-            self._handshakes_seen[result] = total
 
     def _committed(self, tailnet: TailnetId, version: Version) -> None:
         """Our own commits: ring the others, and look ourselves without the detour."""
@@ -242,6 +223,15 @@ class Worker:
             self._metrics.registrations.labels(result).inc()
         return outcome
 
+    async def _report(self, ref: directory.NodeRef, request: MapRequest) -> None:
+        """What a node reports of itself, counted."""
+        status = "error"
+        try:
+            await report(self._database, no_policy, ref, request)
+            status = "ok"
+        finally:
+            self._metrics.reports.labels(status).inc()
+
     def _make_edge(self) -> Edge:
         config = self._config
         public = Public(lambda: self._keys.serving, self._ping, version.COMPATIBLE)
@@ -257,10 +247,9 @@ class Worker:
 
     def _make_machine(self) -> Machine:
         """Everything that nodes may ask inside Noise."""
-        database = self._database
         mapper = Map(
             self._lookup,
-            partial(report, database, no_policy),
+            self._report,
             self._cache,
             self._follower,
             self._hub,

@@ -25,7 +25,18 @@ BELOW = {
 }
 """No new arrow without a decision. A dotted name is that module only."""
 
-PROGRAMS = {"serve", "cli", "config", "postgres", "supervisor", "worker", "founding", "noise_keys", "metrics"}
+PROGRAMS = {
+    "serve",
+    "measuring",
+    "cli",
+    "config",
+    "postgres",
+    "supervisor",
+    "worker",
+    "founding",
+    "noise_keys",
+    "metrics",
+}
 """The composition root and its parts may import anything; nothing below imports them."""
 
 PURE = {"errors", "tailcfg", "wire", "tailnet", "policy", "netmap"}

@@ -7,7 +7,7 @@ has, which may then be larger.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
 from random import Random
 from typing import Protocol
@@ -46,6 +46,9 @@ class Hub:
         self._random = random
         self._tailnets: dict[TailnetId, TailnetSessions] = {}
 
+        self.sent: Counter[str] = Counter()
+        """Messages written since the start, by kind: full, change, keepalive."""
+
     def __len__(self) -> int:
         return sum(len(tailnet.sessions) for tailnet in self._tailnets.values())
 
@@ -72,7 +75,7 @@ class Hub:
         """Begins to serve a session; its whole netmap comes first. An older one of the node ends."""
         sessions = self._tailnets.get(tailnet)
         if sessions is None:
-            sessions = TailnetSessions(tailnet, snapshot, self._queue, self._clock, self._random)
+            sessions = TailnetSessions(tailnet, snapshot, self._queue, self._clock, self._random, self.sent)
             self._tailnets[tailnet] = sessions
         replaced = sessions.sessions.get(session.node_id)
         if replaced is not None:
@@ -117,6 +120,7 @@ class Hub:
                 message = session.tick(now, tailnet.jitter())
                 if message is not None:
                     session.stream.write(pack_one(message, compressed=session.compressed))
+                    self.sent["keepalive"] += 1
             yield
 
     def _part(self, tailnet: TailnetId, session: MapSession) -> None:
@@ -139,7 +143,13 @@ class TailnetSessions:
     """
 
     def __init__(
-        self, tailnet: TailnetId, snapshot: Snapshot, queue: Queue, clock: Clock, random: Random
+        self,
+        tailnet: TailnetId,
+        snapshot: Snapshot,
+        queue: Queue,
+        clock: Clock,
+        random: Random,
+        sent: Counter[str],
     ) -> None:
         self.sessions: dict[NodeId, MapSession] = {}
         self._tailnet = tailnet
@@ -148,6 +158,7 @@ class TailnetSessions:
         self._queue = queue
         self._clock = clock
         self._random = random
+        self._sent = sent
         self._singles: deque[MapSession] = deque()
         self._has_news = False
         self._rests_until = 0.0
@@ -221,6 +232,7 @@ class TailnetSessions:
         if session.sent is None:
             pieces = session.first_message(view, self._frames.book(view), self._clock.now(), now, jitter)
             session.stream.write(pack(pieces, compressed=session.compressed))
+            self._sent["full"] += 1
         elif session.sent.of_class is not view.of_class:
             self._tell_difference(session, view, now, jitter)
 
@@ -231,6 +243,7 @@ class TailnetSessions:
         data += pack_delta(shared, session.node_id, compressed=session.compressed)
         if data:
             session.stream.write(data)
+            self._sent["change"] += 1
 
     def _take_leave(self, session: MapSession) -> None:
         """The node was deleted. Its next requests find nothing; only this makes its client ask to log in."""

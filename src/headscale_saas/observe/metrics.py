@@ -46,38 +46,18 @@ class Metrics:
         # Clients
         self.connections = gauge("connections", "Open connections.", "door")
         self.handshakes = counter("noise_handshakes", "Noise handshakes.", "result")
-        self.handshakes_waiting = gauge("noise_handshakes_waiting", "Handshakes that wait for their turn.")
-        self.handshake_seconds = seconds("noise_handshake", "From the upgrade to the first request.")
         self.registrations = counter("registrations", "Registration requests.", "result")
         self.sessions = gauge("map_sessions", "Open map streams.")
-        self.sessions_ended = counter("mapresponse_ended", "Ended map streams.", "reason")
         self.responses_sent = counter("mapresponse_sent", "Map messages written.", "status", "type")
-        self.responses_built = counter("mapresponse_generated", "Map messages encoded.", "response_type")
-        self.response_bytes = counter("mapresponse_bytes", "Bytes of map messages, before encryption.")
-        self.endpoint_updates = counter("mapresponse_endpoint_updates", "Endpoint reports.", "status")
-        self.delivery_seconds = seconds("change_delivery", "From a change's commit to its last local write.")
+        self.reports = counter("mapresponse_endpoint_updates", "What nodes report of themselves.", "status")
 
         # Following the database
         self.tailnets_cached = gauge("tailnets_cached", "Tailnets this process holds a state of.")
         self.doorbells = counter("doorbells", "Wake-ups.", "direction")
         self.catch_up_seconds = seconds("catch_up", "One read of the change log.", "kind")
-        self.netmap_build_seconds = seconds("netmap_build", "One full netmap.", buckets=FAST)
-        self.policy_compile_seconds = seconds("policy_compile", "One policy compiled.")
 
         # The database
-        self.transactions = counter("transactions", "Transactions.", "role", "result")
-        self.transaction_seconds = seconds("transaction", "From begin to commit.", "role")
         self.lane_waiting = gauge("write_lane_waiting", "Actions that wait in write lanes.")
-        self.pool_connections = gauge("database_connections", "Connections to the database.", "state")
-        self.heartbeats = counter("heartbeats", "Heartbeats of this process.", "result")
-
-        # Other doors
-        self.requests = counter("http_requests", "Requests answered.", "door", "method", "status")
-        self.request_seconds = seconds("http_request", "From request to answer.", "door")
-        self.relay_clients = gauge("derp_clients", "Clients of the relay.")
-        self.relay_bytes = counter("derp_bytes", "Bytes relayed.")
-        self.relay_dropped = counter("derp_dropped", "Packets dropped by the relay.", "reason")
-        self.stun_requests = counter("stun_requests", "STUN requests.", "result")
 
     def text(self, *, cluster_id: int, process: str) -> bytes:
         """Prometheus' text format, with `cluster` and `process` on every sample."""

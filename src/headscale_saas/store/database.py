@@ -99,6 +99,11 @@ class Database:
             await asyncio.gather(*late, return_exceptions=True)
         await self._pool.close()
 
+    @property
+    def waiting(self) -> int:
+        """Actions that wait in the write lanes."""
+        return sum(len(lane) for lane, _ in self._lanes.values())
+
     def drop_connections(self) -> None:
         """Makes every connection anew: for when another server has taken over."""
         self._pool.drop()

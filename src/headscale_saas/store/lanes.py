@@ -41,6 +41,9 @@ class Lane:
         self._on_commit = on_commit
         self._waiting: deque[Request] = deque()
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def put(self, request: Request) -> None:
         if len(self._waiting) >= MOST_WAITING:
             raise Unavailable("too many changes of this tailnet wait")

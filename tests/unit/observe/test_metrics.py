@@ -6,7 +6,7 @@ from headscale_saas.observe import Metrics
 def test_every_sample_says_cluster_and_process() -> None:
     metrics = Metrics()
     metrics.sessions.inc()
-    metrics.requests.labels(door="v1", method="GET", status="200").inc()
+    metrics.registrations.labels(result="registered").inc()
     metrics.loop_lag.observe(0.002)
     families = list(text_string_to_metric_families(metrics.text(cluster_id=3, process="w1").decode()))
     samples = [sample for family in families for sample in family.samples]
