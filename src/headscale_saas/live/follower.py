@@ -52,7 +52,7 @@ class Follower:
         self._vanish = vanish
         self._attached = attached
         self._took = took
-        self._rung: set[TailnetId] = set()
+        self._due: dict[TailnetId, float] = {}
         self._waiting: dict[TailnetId, list[asyncio.Future[Snapshot]]] = defaultdict(list)
         self._bell = asyncio.Event()
         self._refused: dict[TailnetId, tuple[float, Error]] = {}
@@ -60,9 +60,7 @@ class Follower:
 
     def ring(self, tailnets: Iterable[TailnetId]) -> None:
         """Says that these may have moved. Those not cached here are nobody's business here."""
-        self._rung.update(tailnet for tailnet in tailnets if tailnet in self._cache.tailnets)
-        if self._rung:
-            self._bell.set()
+        self._want(tailnet for tailnet in tailnets if tailnet in self._cache.tailnets)
 
     async def at_least(self, tailnet: TailnetId, version: Version) -> Snapshot:
         """The snapshot of a tailnet, not older than `version`. Raises NotFound, Unavailable."""
@@ -70,8 +68,7 @@ class Follower:
             self._demand_servable(tailnet)
             future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
             self._waiting[tailnet].append(future)
-            self._rung.add(tailnet)
-            self._bell.set()
+            self._want([tailnet])
             await future
         return snapshot
 
@@ -79,10 +76,9 @@ class Follower:
         """Looks whenever something rang, for ever."""
         while True:
             await self._bell.wait()
-            await asyncio.sleep(GATHER_SECONDS)
-            self._bell.clear()
-            wanted, self._rung = self._rung, set()
+            wanted = await self._gathered()
             await self._look_or_refuse(wanted)
+            self._let_rest(wanted)
 
     async def poll(self) -> None:
         """The safety net under lost doorbells: compares versions every 1.5 s, for ever."""
@@ -122,9 +118,32 @@ class Follower:
         self._refused = {t: it for t, it in self._refused.items() if now < it[0]}
 
     def _want(self, tailnets: Iterable[TailnetId]) -> None:
-        self._rung.update(tailnets)
-        if self._rung:
+        due = asyncio.get_running_loop().time() + GATHER_SECONDS
+        for tailnet in tailnets:
+            self._due.setdefault(tailnet, due)
+        if self._due:
             self._bell.set()
+
+    async def _gathered(self) -> set[TailnetId]:
+        """Those that rang long enough ago; who is half-way there comes along."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(min(self._due.values()) - loop.time())
+        until = loop.time() + GATHER_SECONDS / 2
+        wanted = {tailnet for tailnet, due in self._due.items() if due <= until}
+        for tailnet in wanted:
+            del self._due[tailnet]
+        if not self._due:
+            self._bell.clear()
+        return wanted
+
+    def _let_rest(self, tailnets: Iterable[TailnetId]) -> None:
+        """One that moved again while it was looked at gathers anew, so that a busy one comes seldom.
+
+        The others have waited for the look already.
+        """
+        due = asyncio.get_running_loop().time() + GATHER_SECONDS
+        for tailnet in self._due.keys() & set(tailnets):
+            self._due[tailnet] = due
 
     async def _look_or_refuse(self, wanted: set[TailnetId]) -> None:
         try:
