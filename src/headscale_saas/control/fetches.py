@@ -1,7 +1,7 @@
 """Whole netmaps outside a long poll. They cost as much as the tailnet is large, and clients rarely want one.
 
-So each node gets one at a time, and the next when it has taken that one. They are made in the fair queue, in
-the turn of their tailnet.
+So each node gets one at a time, and the next a second after it has taken that one. They are made in the fair
+queue, in the turn of their tailnet.
 """
 
 import asyncio
@@ -13,12 +13,15 @@ from headscale_saas.errors import LimitReached
 from headscale_saas.live.hub import Queue
 from headscale_saas.tailnet.model import NodeId, TailnetId
 
+PAUSE_SECONDS = 1.0
+
 
 class Fetches:
-    """`queue` is the process's fair queue."""
+    """`queue` is the process's fair queue; `pause` the seconds between two netmaps of a node."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, pause: float = PAUSE_SECONDS) -> None:
         self._queue = queue
+        self._pause = pause
         self._under_way: set[tuple[TailnetId, NodeId]] = set()
 
     def __len__(self) -> int:
@@ -27,7 +30,7 @@ class Fetches:
     async def answer(
         self, tailnet: TailnetId, node: NodeId, stream: Stream, make: Callable[[], bytes]
     ) -> None:
-        """Answers with what `make` gives. Raises LimitReached while the node has not taken the one before."""
+        """Answers with what `make` gives. Raises LimitReached if the node had one just now."""
         whose = tailnet, node
         if whose in self._under_way:
             raise LimitReached("one netmap at a time", code="netmap_under_way", retry_after_seconds=1)
@@ -37,13 +40,16 @@ class Fetches:
         except BaseException:
             self._under_way.discard(whose)
             raise
+        stream.on_close = partial(self._taken, whose)
         if stream.closed:
-            self._under_way.discard(whose)
+            self._taken(whose)
             return
-        stream.on_close = partial(self._under_way.discard, whose)
         stream.start(200, {"content-type": "application/octet-stream"})
         stream.write(body)
         stream.end()
+
+    def _taken(self, whose: tuple[TailnetId, NodeId]) -> None:
+        asyncio.get_running_loop().call_later(self._pause, self._under_way.discard, whose)
 
     async def _in_turn(self, tailnet: TailnetId, make: Callable[[], bytes]) -> bytes:
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

@@ -48,7 +48,10 @@ class Public:
             Route("/register/{login_id}", self.register),
             Route("/", self.root),
         ]
-        return _SecurityHeaders(Starlette(routes=routes))
+        app = Starlette(routes=routes)
+        # It would redirect to whatever host the request names.
+        app.router.redirect_slashes = False
+        return _SecurityHeaders(app)
 
     async def key(self, request: Request) -> Response:
         """The Noise key (`tailcfg.OverTLSPublicKeyResponse`). The legacy key is zero: nothing uses it."""

@@ -57,9 +57,9 @@ class Slow:
         self.on_close()
 
 
-async def test_the_next_one_comes_when_the_one_before_is_taken() -> None:
+async def test_the_next_one_comes_a_while_after_the_one_before_is_taken() -> None:
     turns, stream = Turns(), Slow()
-    fetches = Fetches(turns)
+    fetches = Fetches(turns, pause=0.01)
     first = asyncio.create_task(fetches.answer(HOME, NODE, stream, lambda: b"all"))
     await asyncio.sleep(0)
     for _ in range(100):
@@ -75,6 +75,10 @@ async def test_the_next_one_comes_when_the_one_before_is_taken() -> None:
     await turns.one()
     await other
     stream.take()
+    with pytest.raises(LimitReached):
+        await fetches.answer(HOME, NODE, Slow(), lambda: b"all")
+    while len(fetches) > 1:  # noqa: ASYNC110 - a pause tells nobody that it is over
+        await asyncio.sleep(0.001)
     again = asyncio.create_task(fetches.answer(HOME, NODE, Slow(), lambda: b"all"))
     await turns.one()
     await again

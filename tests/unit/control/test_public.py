@@ -1,7 +1,7 @@
 """What anybody may ask in plain HTTP."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
@@ -54,3 +54,22 @@ async def test_a_question_that_everybody_gave_up_leaves_nothing_behind() -> None
     doctor.answer.set()
     await asyncio.wait([task])
     assert (await public.health(NOBODY)).status_code == 200
+
+
+async def test_nobody_is_sent_to_a_host_that_a_request_names() -> None:
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    app = Public(MachineKey.zero, Doctor().ping, "1").app()
+    for path in ("/version/", "/register/x/", "//evil.example/"):
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "root_path": ""}
+        scope["headers"] = [(b"host", b"evil.example")]
+        await app(scope, receive, send)
+        assert said[0]["status"] == 404
+        assert b"location" not in dict(said[0]["headers"])
+        said.clear()
