@@ -17,7 +17,7 @@ from math import inf
 
 Work = Callable[[], None] | Iterator[None]
 
-SLICE_SECONDS = 0.001
+SLICE_SECONDS = 0.0005
 """A request asks the database some ten times, and each answer may find a slice under way."""
 
 _log = logging.getLogger(__name__)
