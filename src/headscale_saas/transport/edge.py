@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from headscale_saas.errors import Invalid
@@ -77,6 +77,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._over = False
         self._is_lost = False
         self._held: bytes | None = None
+        self._cycles: list[RequestResponseCycle] = []
 
     # What the loop calls
 
@@ -151,6 +152,7 @@ class EdgeProtocol(HttpToolsProtocol):
         else:
             self._ticket.leave()
             super().on_headers_complete()
+            self._cycles = [cycle for cycle in (*self._cycles, self.cycle) if not cycle.response_complete]
             self._expect(self._context.limits.body_seconds)
 
     def on_body(self, body: bytes) -> None:
@@ -303,7 +305,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._over = True
         self._ticket.leave()
         self._context.counts.refused_requests += 1
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        if self._silence_app():
             self.transport.abort()
             return
         body = f"{words}\n".encode()
@@ -313,6 +315,15 @@ class EdgeProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self._linger()
+
+    def _silence_app(self) -> bool:
+        """The app is told that the client has left; what it still says goes nowhere. True: it is in the
+        middle of an answer."""
+        unfinished = [cycle for cycle in self._cycles if not cycle.response_complete]
+        for cycle in unfinished:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        return any(cycle.response_started for cycle in unfinished)
 
     def _linger(self) -> None:
         """Closing with unread bytes would reset the connection and take the answer away from the client."""

@@ -103,6 +103,22 @@ async def test_t09_an_endless_chunked_body_is_refused_at_its_limit() -> None:
         assert answer.startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [b"3\r\nabc\r\nnot a chunk\r\n", b"0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"],
+    ids=["in its body", "in the next request"],
+)
+async def test_what_goes_wrong_while_the_app_works_is_no_line_in_the_log(
+    rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with door() as opened:
+        head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = await exchange(opened.port, head + rest)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1") == 1
+    assert not caplog.records
+
+
 async def test_t16_compressed_requests_are_refused() -> None:
     async with door() as opened:
         answer = await ask(opened, P + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n", b"x")
