@@ -171,9 +171,10 @@ class Worker:
     def _heard(self, rung: Rung) -> None:
         """A doorbell. After a time of deafness anything may have happened."""
         self._metrics.doorbells.labels("heard").inc()
-        self._follower.ring(self._cache.tailnets if rung.deaf else rung.tailnets)
+        self._follower.hear(rung.versions)
         self._takeovers.look_at(rung.sessions)
         if rung.deaf:
+            self._follower.ring(self._cache.tailnets)
             self._takeovers.look_at_all()
         if rung.logins or rung.deaf:
             self._logins_moved.set()

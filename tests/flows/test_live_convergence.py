@@ -77,6 +77,7 @@ async def test_a_listener_that_was_deaf_looks_at_everything(
 ) -> None:
     """Without the safety poll: what was missed is found by the new connection alone."""
     monkeypatch.setattr(follower, "POLL_SECONDS", FOR_EVER)
+    monkeypatch.setattr(feed, "RETRY_SECONDS", 3.0)  # long enough to see both deaf at once
     deaf = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'notify headscale, ''h%'"
     async with service(database_dsn, workers=2) as house:
         acme = await house.tailnet("acme")

@@ -8,7 +8,7 @@ cannot be served is refused for a moment by itself; the others do not notice.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.live.cache import Cache, Snapshot, Step
@@ -61,6 +61,14 @@ class Follower:
     def ring(self, tailnets: Iterable[TailnetId]) -> None:
         """Says that these may have moved. Those not cached here are nobody's business here."""
         self._want(tailnet for tailnet in tailnets if tailnet in self._cache.tailnets)
+
+    def hear(self, versions: Mapping[TailnetId, Version]) -> None:
+        """A doorbell: these tailnets have these versions. Ours comes back to us when we are there already."""
+        self._want(
+            tailnet
+            for tailnet, version in versions.items()
+            if (snapshot := self._cache.get(tailnet)) is not None and snapshot.version < version
+        )
 
     async def at_least(self, tailnet: TailnetId, version: Version) -> Snapshot:
         """The snapshot of a tailnet, not older than `version`. Raises NotFound, Unavailable."""

@@ -23,8 +23,29 @@ from headscale_saas.wire.mapframe import KEEP_ALIVE, KEEP_ALIVE_ZSTD, compress, 
 
 ClassKey = tuple[Audience, int]
 
+NOBODY = NodeId(0)
+
 # Of so many steps back it is remembered what they touched; from further back all rows are compared.
 MOST_STEPS = 64
+
+
+class Passing:
+    """One message for many: viewers that are not `concerned` are told `shared`, and are at `after` then."""
+
+    __slots__ = ("_packed", "after", "concerned", "shared")
+
+    def __init__(self, after: ClassView, shared: SharedDelta, concerned: frozenset[NodeId]) -> None:
+        self.after = after
+        self.shared = shared
+        self.concerned = concerned
+        self._packed: dict[bool, bytes] = {}
+
+    def packed(self, *, compressed: bool) -> bytes:
+        """The bytes to write; b"" if there is nothing to tell."""
+        data = self._packed.get(compressed)
+        if data is None:
+            data = self._packed[compressed] = pack_delta(self.shared, NOBODY, compressed=compressed)
+        return data
 
 
 class Frames:
@@ -37,6 +58,7 @@ class Frames:
         self._steps: deque[tuple[TailnetState, Touched]] = deque(maxlen=MOST_STEPS)
         self._classes: dict[ClassKey, ClassView] = {}
         self._deltas: dict[tuple[int, int], tuple[ClassView, SharedDelta]] = {}
+        self._passing: dict[int, tuple[ClassView, Passing | None]] = {}
 
     def advance(self, snapshot: Snapshot, touched: Touched) -> None:
         """From here on everything is made for this snapshot; `touched` is what the step touched."""
@@ -44,16 +66,20 @@ class Frames:
         self._snapshot = snapshot
         self._classes.clear()
         self._deltas.clear()
+        self._passing.clear()
 
     def view(self, node: Node) -> View:
         """The view of a node of the newest snapshot; like viewers share the class view."""
-        key = class_of(self._snapshot.compiled, node)
+        return View(self._class(*class_of(self._snapshot.compiled, node)), node)
+
+    def _class(self, audience: Audience, wire_class: int) -> ClassView:
+        key = (audience, wire_class)
         of_class = self._classes.get(key)
         if of_class is None:
             snapshot = self._snapshot
             of_class = ClassView(snapshot.state, snapshot.compiled, snapshot.environment, *key)
             self._classes[key] = of_class
-        return View(of_class, node)
+        return of_class
 
     def shared(self, before: ClassView, after: ClassView) -> SharedDelta:
         """The difference of two class views, computed once for all who ask."""
@@ -63,6 +89,31 @@ class Frames:
             known = before, shared_delta(before, after, self._narrowed(before), self._fragments)
             self._deltas[id(before), id(after)] = known
         return known[1]
+
+    def passing(self, before: ClassView) -> "Passing | None":
+        """What all viewers of a class are told alike, but for those in `concerned`.
+
+        None where the step may have changed what any of them is told of itself: then each is compared.
+        """
+        known = self._passing.get(id(before))
+        if known is None:
+            known = self._passing[id(before)] = before, self._find_passing(before)
+        return known[1]
+
+    def _find_passing(self, before: ClassView) -> "Passing | None":
+        snapshot, touched = self._snapshot, self._narrowed(before)
+        is_own_same = (
+            before.compiled is snapshot.compiled
+            and before.environment is snapshot.environment
+            and before.state.users is snapshot.state.users
+            and before.state.tailnet.settings is snapshot.state.tailnet.settings
+        )
+        if touched is None or not is_own_same:
+            return None
+        after = self._class(before.audience, before.wire_class)
+        shared = self.shared(before, after)
+        concerned = touched.nodes.union(*(message.mentions for message in shared))
+        return Passing(after, shared, concerned)
 
     def book(self, view: View) -> Book:
         """The chunks of the view's class."""

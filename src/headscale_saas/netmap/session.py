@@ -57,6 +57,19 @@ class MapSession:
             self._sent(view, now, jitter)
         return own, shared
 
+    def pass_on(self, of_class: ClassView, now: float, jitter: float | None) -> None:
+        """The client was told, or need not be told, what brings its class here; its own row is the same.
+
+        `jitter` None: nothing was sent.
+        """
+        if self.sent is None:
+            raise ValueError("the first message was not asked for")
+        view = View(of_class, self.sent.viewer)
+        if jitter is None:
+            self.sent = view
+        else:
+            self._sent(view, now, jitter)
+
     def tick(self, now: float, jitter: float) -> bytes | None:
         """A keep-alive, if one is due."""
         if self.sent is None or self.deadline is None or now < self.deadline:

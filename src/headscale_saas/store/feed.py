@@ -13,7 +13,7 @@ synchronous standby is held for a round trip.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -28,12 +28,16 @@ GATHER_SECONDS = 0.015
 BEAT_SECONDS = 2.0
 DEAF_SECONDS = 6.0
 RETRY_SECONDS = 1.0
+MOST_DIGITS = 19
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
-    """What was heard. `deaf`: we just began to hear, or to hear again, so look at everything."""
+    """What was heard. `deaf`: we heard nothing for a while, or hear for the first time, so look everywhere.
 
-    tailnets: frozenset[TailnetId] = frozenset()
+    `versions` are what the tailnets have at least: who has that already need not look.
+    """
+
+    versions: Mapping[TailnetId, Version] = {}
     sessions: frozenset[TailnetId] = frozenset()
     logins: bool = False
     deaf: bool = False
@@ -62,17 +66,22 @@ def decode(payload: str) -> Rung:
     """What a payload says. Words we do not know are skipped: a newer program may have sent them."""
     words = payload.split()
     return Rung(
-        tailnets=frozenset(_numbers(words, "t")),
-        sessions=frozenset(_numbers(words, "s")),
+        versions={tailnet: Version(version) for tailnet, version in _numbers(words, "t")},
+        sessions=frozenset(tailnet for tailnet, _ in _numbers(words, "s")),
         logins="l" in words,
     )
 
 
-def _numbers(words: Iterable[str], kind: str) -> Iterator[TailnetId]:
+def _numbers(words: Iterable[str], kind: str) -> Iterator[tuple[TailnetId, int]]:
+    """The tailnet of each word of a kind, and the number behind it (0 if there is none)."""
     for word in words:
-        digits = word[1:].partition(":")[0]
-        if word[0] == kind and digits.isascii() and digits.isdigit():
-            yield TailnetId(int(digits))
+        tailnet, _, number = word[1:].partition(":")
+        if word[0] == kind and _is_number(tailnet) and (not number or _is_number(number)):
+            yield TailnetId(int(tailnet)), int(number or 0)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
 
 
 class Doorbell:
