@@ -9,6 +9,7 @@ from tests.service import TESTER, Home, House, service, until
 from headscale_saas.actions import nodes
 from headscale_saas.actions.approvals import no_policy
 from headscale_saas.live import follower, takeovers
+from headscale_saas.store import feed
 from headscale_saas.swarm.client import Client
 from headscale_saas.tailcfg.maps import MapResponse
 
