@@ -4,12 +4,13 @@ Receivers only append and `submit`; the work itself runs here. Between two slice
 sockets and timers, so whoever waits for the database gets on by one answer per slice. Work is a plain
 callable (one step) or an iterator whose every `next` is one step; a step itself cannot be interrupted.
 
-A lane is whatever shall wait for itself only: a tailnet, or all strangers together. Lanes take turns step by
-step, and so do the iterators of one lane.
+A lane is whatever shall wait for itself only: a tailnet, or all strangers together. Lanes take turns of equal
+time, as far as steps allow; in a lane, the iterators take turns step by step.
 """
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
@@ -19,6 +20,9 @@ Work = Callable[[], None] | Iterator[None]
 
 SLICE_SECONDS = 0.0005
 """A request asks the database some ten times, and each answer may find a slice under way."""
+
+TURNS_PER_SLICE = 2
+"""To tell one change to ten clients takes a tenth of a slice, and shall not take ten turns."""
 
 _log = logging.getLogger(__name__)
 
@@ -94,24 +98,30 @@ class FairQueue:
     def _run(self) -> None:
         started = now = self._clock()
         while self._lanes:
-            self._take_turn()
-            now = self._clock()
+            now = self._take_turn(now)
             if now - started >= self._slice:
                 break
+        os.sched_yield()  # the database may share our core, and somebody waits for its answer
         self._free_at = now + (now - started) * self._pause if self._pause and self._others() else now
         self._armed = False
         if self._lanes:
             self._arm(now)
 
-    def _take_turn(self) -> None:
-        """One step of the first lane, which then goes to the back."""
+    def _take_turn(self, now: float) -> float:
+        """Some steps of the first lane, which then goes to the back. Returns the time."""
         lane, waiting = next(iter(self._lanes.items()))
-        work = waiting.pop() if len(waiting) > self._patience else waiting.popleft()
-        if not self._finished(work):
-            waiting.append(work)
+        until = now + self._slice / TURNS_PER_SLICE
+        while waiting:
+            work = waiting.pop() if len(waiting) > self._patience else waiting.popleft()
+            if not self._finished(work):
+                waiting.append(work)
+            now = self._clock()
+            if now >= until:
+                break
         del self._lanes[lane]
         if waiting:
             self._lanes[lane] = waiting
+        return now
 
     def _finished(self, work: Work) -> bool:
         """Runs one step. Work that fails is over; the others go on."""

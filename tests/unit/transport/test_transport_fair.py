@@ -29,20 +29,65 @@ class Clock:
 
 
 async def test_lanes_take_turns_and_so_does_the_work_in_one() -> None:
-    order: list[str] = []
-    queue = FairQueue(asyncio.get_running_loop())
+    clock, order = Clock(), list[str]()
+    queue = FairQueue(asyncio.get_running_loop(), slice_seconds=0.005, clock=clock)
 
     def steps(name: str, count: int) -> Iterator[None]:
         for index in range(count):
             order.append(f"{name}{index}")
+            clock.now += 0.003
             yield
 
     queue.submit("a", steps("a", 3))
     queue.submit("a", lambda: order.append("a-last"))
     queue.submit("b", steps("b", 2))
     assert len(queue) == 3
-    await wait_for(lambda: not len(queue))
-    assert order == ["a0", "b0", "a-last", "b1", "a1", "a2"]
+    await wait_for(lambda: not queue)
+    assert order == ["a0", "b0", "a-last", "a1", "b1", "a2"]
+
+
+async def test_a_turn_is_long_enough_for_many_small_steps() -> None:
+    clock, order = Clock(), list[str]()
+    queue = FairQueue(asyncio.get_running_loop(), slice_seconds=0.005, clock=clock)
+    for lane in "ab":
+        for _ in range(4):
+            queue.submit(lane, clock.spends(0.001, lambda lane=lane: order.append(lane)))  # type: ignore[misc]
+    await wait_for(lambda: not queue)
+    assert "".join(order) == "aaabbbab"
+
+
+async def test_a_long_lane_is_served_from_its_newest_end() -> None:
+    queue, order = FairQueue(asyncio.get_running_loop(), patience=2), list[int]()
+    for number in range(5):
+        queue.submit("strangers", lambda number=number: order.append(number))  # type: ignore[misc]
+    await wait_for(lambda: not queue)
+    assert order == [4, 3, 2, 0, 1]
+
+
+async def test_a_share_is_kept_only_while_others_wait() -> None:
+    clock, others = Clock(), [True]
+    pauses: list[float] = []
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_later(self, delay: float, callback: Callable[[], None], *args: object) -> None:  # type: ignore[override]
+            pauses.append(delay)
+            clock.now += delay
+            loop.call_soon(callback)
+
+    loop = asyncio.get_running_loop()
+    slow = Loop()
+    slow.call_soon = loop.call_soon  # type: ignore[method-assign]
+    queue = FairQueue(slow, slice_seconds=0, share=0.25, others_wait=lambda: others[0], clock=clock)
+    for _ in range(2):
+        queue.submit("x", clock.spends(0.001, lambda: None))
+    await wait_for(lambda: not queue)
+    assert pauses == [pytest.approx(0.003)]
+    others[0] = False
+    for _ in range(2):
+        queue.submit("x", clock.spends(0.001, lambda: None))
+    await wait_for(lambda: not queue)
+    slow.close()
+    assert len(pauses) == 2  # of the time before only
 
 
 async def test_a_slice_ends_after_its_time() -> None:
