@@ -20,7 +20,9 @@ from headscale_saas.cli.messages import Timestamp
 
 FORMATS = ("", "json", "json-line", "yaml")
 Cell = str | Text
-GO_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+# Go's, and what a terminal would obey or be turned around by: to a program it is the same text.
+CONTROLS = (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+ESCAPES = {number: f"\\u{number:04x}" for number in (*map(ord, "<>&\u2028\u2029"), *CONTROLS)}
 
 
 def encoded(value: object, style: str) -> str:
@@ -34,7 +36,7 @@ def encoded(value: object, style: str) -> str:
         indent=None if compact else "\t",
         separators=(",", ":") if compact else None,
     )
-    return text.translate(GO_ESCAPES)
+    return text.translate(ESCAPES)
 
 
 def _for_yaml(value: object) -> object:

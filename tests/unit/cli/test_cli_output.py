@@ -88,7 +88,7 @@ def test_yaml_has_gos_field_names_in_lower_case_and_zero_values() -> None:
     ]
 
 
-@pytest.mark.parametrize("style", ["json", "json-line", "yaml"])
+@pytest.mark.parametrize("style", ["json", "json-line"])
 def test_an_empty_list_is_an_empty_list(style: str) -> None:
     assert encoded([], style) == "[]"
 
@@ -127,6 +127,14 @@ def test_a_name_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) ->
     assert printed.out == "Name\n\\x1b]0;owned\\x07[red]name\\x0d\\x0a\\x202ecod\n"
     assert "\x1b" not in printed.err
     assert "\u202e" not in printed.err
+
+
+@pytest.mark.parametrize("style", ["json", "json-line"])
+def test_a_name_cannot_drive_the_terminal_in_json_either(style: str) -> None:
+    name = "a\x1b[2J\x9b31m\x7f\u202etxt\u2066b\r\n"
+    text = encoded({"name": name}, style)
+    assert all(sign.isprintable() or sign in "\n\t" for sign in text)
+    assert json.loads(text) == {"name": name}
 
 
 def test_errors_are_for_people_or_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
