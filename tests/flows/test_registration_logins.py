@@ -186,3 +186,22 @@ async def test_a_flood_of_logins_pushes_itself_out(
         assert (await approved(w, home, pending)).node_key == device.node_key
         async with w.db.directory() as tx:
             assert await tx.fetchval("select count(*) from pending_logins") <= 21
+
+
+async def test_what_waits_is_small_whatever_was_sent(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home, device = await w.home(), Device()
+        tags = tuple(f"tag:t{number}" for number in range(5))
+        routes = tuple(f"fd00:{number:x}:ffff:ffff::/64" for number in range(512))
+        long = "\U0001f600" * 256
+        info = Hostinfo(
+            hostname="router", routable_ips=routes, distro=long, app=long, package=long, cloud=long
+        )
+        pending = await device.register(w.db, hostinfo=info)
+        assert isinstance(pending, Pending)
+        async with w.db.directory() as tx:
+            assert await tx.fetchval("select max(octet_length(request)) from pending_logins") < 16 << 10
+        assert (await approved(w, home, pending)).name == "router"
+        too_long = tuple(f"{tag}\U0001f600" + "\U0001f600" * 250 for tag in tags * 6)
+        with pytest.raises(Invalid, match="tags"):
+            await Device().register(w.db, hostinfo=Hostinfo(request_tags=too_long))

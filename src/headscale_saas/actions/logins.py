@@ -10,13 +10,14 @@ from headscale_saas.access import credentials
 from headscale_saas.actions import joins, leaving
 from headscale_saas.actions.approvals import PolicyOf
 from headscale_saas.actions.outcome import Declined, Outcome, Pending, Registered
-from headscale_saas.errors import AlreadyUsed, LimitReached, NotFound
+from headscale_saas.errors import AlreadyUsed, Invalid, LimitReached, NotFound
 from headscale_saas.store import directory, nodes
 from headscale_saas.store import logins as waiting
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import PendingLogin
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg.codec import decode, encode
+from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailnet.model import Actor, Node, NodeId, RegisterMethod, TailnetId, UserId
 from headscale_saas.tailnet.rules import Join
 
@@ -25,6 +26,9 @@ LIFETIME = timedelta(days=7)
 """Clients offer the same URL for a little less (`StartLoginInteractiveAs`)."""
 
 MOST_ASKED = 5000
+MOST_KEPT = 16 << 10
+"""Bytes of a request that waits."""
+
 ADMINS = frozenset({"cli", "api_key", "system"})
 """Kinds of actors who act for the whole tailnet, so may renew a tagged node as what it is."""
 
@@ -81,7 +85,7 @@ class LoginWaiters:
 async def begin_login(db: Database, join: Join, origin: str) -> Pending:
     """Notes that the device waits; what the same machine was waiting for is forgotten.
 
-    Raises LimitReached: too many machines wait.
+    Raises LimitReached: too many machines wait; Invalid: its tags are too long for any tailnet.
     """
     login_id = credentials.new_login_id()
     now = datetime.now(UTC)
@@ -190,6 +194,13 @@ async def _resolved(db: Database, login: PendingLogin) -> Outcome | None:
 
 
 def _kept(join: Join) -> str:
-    """Without what is long, and comes again with the node's first report."""
-    lean = replace(join.hostinfo, services=(), net_info=None, ssh_host_keys=(), wol_macs=())
-    return encode(replace(join, hostinfo=lean)).decode()
+    """Without what is long, and comes again with the node's first report: ten thousand strangers may wait."""
+    told = join.hostinfo
+    lean = replace(told, services=(), net_info=None, ssh_host_keys=(), wol_macs=())
+    text = encode(replace(join, hostinfo=lean))
+    if len(text) > MOST_KEPT:
+        least = Hostinfo(os=told.os, hostname=told.hostname, request_tags=told.request_tags)
+        text = encode(replace(join, hostinfo=least))
+    if len(text) > MOST_KEPT:
+        raise Invalid("too many tags, or too long ones", field="RequestTags")
+    return text.decode()

@@ -88,7 +88,7 @@ def test_yaml_has_gos_field_names_in_lower_case_and_zero_values() -> None:
     ]
 
 
-@pytest.mark.parametrize("style", ["json", "json-line"])
+@pytest.mark.parametrize("style", ["json", "json-line", "yaml"])
 def test_an_empty_list_is_an_empty_list(style: str) -> None:
     assert encoded([], style) == "[]"
 
