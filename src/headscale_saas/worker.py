@@ -30,8 +30,6 @@ from headscale_saas.tailnet.model import ClusterId
 # prctl(PR_SET_PDEATHSIG): a worker must not outlive its supervisor.
 PR_SET_PDEATHSIG = 1
 POOL_SIZE = 8
-COLLECT_AFTER = 5_000, 10, 10
-"""So many more objects than before, and collections of the generation before."""
 
 log = get_logger(__name__)
 
@@ -89,11 +87,13 @@ async def _serve(order: Order, listener: socket.socket, channel: socket.socket) 
 
 
 def _spare_collections() -> None:
-    """Keeps them short: what was imported is never garbage, and of what lives by the thousand nothing is part
-    of a circle."""
+    """Keeps them short: what was imported is never garbage.
+
+    Nor is anything that lives by the thousand part of a circle (`transport` breaks those it has), and the
+    thresholds stay: with higher ones a collection comes seldom, but takes 50 ms.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 @asynccontextmanager

@@ -80,12 +80,15 @@ def error_record(text: str) -> bytes:
 
 
 def accept(initiation: bytes, keys: ServerKeys, ephemeral: PrivateKey) -> Accepted:
-    """The responder, both halves at once."""
+    """The responder, all at once."""
     return hear(initiation, keys).accept(ephemeral)
 
 
 def hear(initiation: bytes, keys: ServerKeys) -> "Introduction":
-    """The responder's first half. Tries each static key; raises BadFraming, or ProtocolError if none fits."""
+    """The responder's first quarter: one of its four key agreements tells who claims to call.
+
+    Tries each static key; raises BadFraming, or ProtocolError if none fits.
+    """
     version = _initiation_version(initiation)
     for private, public in keys.pairs:
         try:
@@ -98,31 +101,44 @@ def hear(initiation: bytes, keys: ServerKeys) -> "Introduction":
 
 
 class Introduction:
-    """Who calls: they have proven to hold the machine's key. Nothing is agreed yet, and nothing was answered.
+    """Who calls, as they say: nothing is proven yet, so it decides only whose turn this is.
 
-    An initiation that was listened to can be repeated by anybody, so this says only whom it concerns.
+    A machine's key is known to its own tailnet only, so nobody can take turns away from another.
     """
 
-    __slots__ = ("_state", "_theirs", "machine_key", "protocol_version")
+    __slots__ = ("_initiation", "_private", "_state", "_theirs", "machine_key", "protocol_version")
 
     def __init__(
-        self, machine_key: MachineKey, protocol_version: int, state: "_Symmetric", theirs: X25519PublicKey
+        self,
+        machine_key: MachineKey,
+        protocol_version: int,
+        state: "_Symmetric",
+        theirs: X25519PublicKey,
+        private: X25519PrivateKey,
+        initiation: bytes,
     ) -> None:
         self.machine_key = machine_key
         self.protocol_version = protocol_version
         self._state = state
         self._theirs = theirs
+        self._private = private
+        self._initiation = initiation
 
     def accept(self, ephemeral: PrivateKey) -> Accepted:
-        """The second half; once only. Raises ProtocolError for an unusable key."""
-        state, (ours, our_public) = self._state, _pair(ephemeral)
-        state.mix(our_public)
+        """Checks the proof and answers; once only. Raises ProtocolError."""
         try:
-            state.derive(ours.exchange(self._theirs))
-            secret = ours.exchange(X25519PublicKey.from_public_bytes(self.machine_key))
+            return self._accept(*_pair(ephemeral))
+        except InvalidTag as error:
+            raise ProtocolError("handshake refused: the machine key is not theirs") from error
         except ValueError as error:
             raise ProtocolError("handshake refused: unusable key") from error
-        tag = state.seal(state.derive(secret), b"")
+
+    def _accept(self, ours: X25519PrivateKey, our_public: bytes) -> Accepted:
+        state, machine = self._state, X25519PublicKey.from_public_bytes(self.machine_key)
+        state.open(state.derive(self._private.exchange(machine)), self._initiation[85:])
+        state.mix(our_public)
+        state.derive(ours.exchange(self._theirs))
+        tag = state.seal(state.derive(ours.exchange(machine)), b"")
         response = _RESPONSE_HEADER + our_public + tag
         return Accepted(self.machine_key, self.protocol_version, response, state.split())
 
@@ -211,9 +227,7 @@ def _heard(private: X25519PrivateKey, public: bytes, initiation: bytes, version:
     state.mix(client_ephemeral)
     theirs = X25519PublicKey.from_public_bytes(client_ephemeral)
     machine = MachineKey(state.open(state.derive(private.exchange(theirs)), initiation[37:85]))
-    machine_key = X25519PublicKey.from_public_bytes(machine)
-    state.open(state.derive(private.exchange(machine_key)), initiation[85:])
-    return Introduction(machine, version, state, theirs)
+    return Introduction(machine, version, state, theirs, private, initiation)
 
 
 def _initiation_version(initiation: bytes) -> int:
