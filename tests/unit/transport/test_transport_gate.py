@@ -1,0 +1,139 @@
+"""Many connections at once: the gate before the handshake, and whose handshake comes when."""
+
+import asyncio
+import contextlib
+import resource
+
+import pytest
+from noise_client import (
+    EPHEMERAL,
+    MACHINE,
+    SERVER,
+    dial,
+    door,
+    hang_up,
+    initiation,
+    upgrade_request,
+    wait_for,
+)
+
+from headscale_saas.tailcfg.keys import MachineKey, PrivateKey
+from headscale_saas.transport.gate import Gate
+from headscale_saas.transport.limits import Limits
+from headscale_saas.wire.noise import Initiator, ServerKeys, hear
+
+STORM = 1000
+
+
+def test_what_is_wrong_with_one_who_waits_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    gate, started = Gate(1), list[str]()
+
+    def broken() -> bool:
+        raise RuntimeError("its socket is gone")
+
+    def sound() -> bool:
+        started.append("sound")
+        return True
+
+    assert gate.enter("lb", sound)
+    assert not gate.enter("lb", sound)
+    assert not gate.enter("lb", lambda: False)
+    assert not gate.enter("lb", broken)
+    gate.leave("lb")
+    assert started == ["sound"]
+    assert "could not be started" in caplog.text
+    gate.leave("lb")
+    assert gate.enter("lb", sound)  # nothing was lost, nothing given twice
+    assert not gate.enter("lb", sound)
+
+
+def test_a_long_queue_is_served_from_its_newest_end() -> None:
+    gate, started = Gate(1), list[int]()
+
+    def start(number: int) -> bool:
+        started.append(number)
+        return True
+
+    gate.enter("lb", lambda: True)
+    for number in range(3):
+        gate.enter("lb", lambda number=number: start(number))  # type: ignore[misc]
+    for _ in range(3):
+        gate.leave("lb")
+    assert started == [2, 1, 0]
+
+
+async def test_a_thousand_connections_at_once_are_all_answered() -> None:
+    _raise_file_limit(3 * STORM)
+
+    async def ask(request: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        writer.write(request)
+        status = await reader.readuntil(b"\r\n")
+        writer.transport.abort()
+        return status[9:12]
+
+    sound, malformed = upgrade_request(initiation()[1]), b"nonsense\r\n\r\n"
+    async with door(limits=Limits(before_handshake=16)) as opened, asyncio.timeout(20):
+        asked = [ask(malformed if number < STORM // 2 else sound) for number in range(STORM)]
+        answers = await asyncio.gather(*asked)
+        assert answers == [b"400"] * (STORM // 2) + [b"101"] * (STORM // 2)
+        assert opened.edge._context.gate.waiting() == 0
+        await wait_for(lambda: not opened.edge.connections)
+
+
+async def test_those_who_leave_while_they_wait_leave_no_trace() -> None:
+    async with door(limits=Limits(before_handshake=1)) as opened:
+        idle = await asyncio.open_connection("127.0.0.1", opened.port)
+        await wait_for(lambda: opened.edge.counts.connections == 1)
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+            await hang_up(writer)
+        last = asyncio.create_task(dial(opened.port))
+        await wait_for(lambda: opened.edge._context.gate.waiting() == 4)
+        await hang_up(idle[1])
+        client = await last
+        await client.close()
+        await wait_for(lambda: not opened.edge._context.gate._at_work)
+
+
+async def test_who_sends_too_much_while_it_waits_is_cut_off() -> None:
+    async with door(limits=Limits(before_handshake=1, held_bytes=1000)) as opened:
+        idle = await asyncio.open_connection("127.0.0.1", opened.port)
+        await wait_for(lambda: opened.edge.counts.connections == 1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        writer.write(b"x" * 2000)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        await hang_up(writer)
+        await hang_up(idle[1])
+
+
+async def test_a_machine_we_know_does_not_wait_behind_strangers() -> None:
+    """All come from one address, and the strangers came first."""
+    known = hear(
+        Initiator(MACHINE, ServerKeys(SERVER).serving, EPHEMERAL, 130).initiation, ServerKeys(SERVER)
+    )
+    strangers = [PrivateKey(bytes([number]) * 32) for number in range(1, 41)]
+    order: list[str] = []
+
+    def lane_of(machine: MachineKey) -> str | None:
+        return "acme" if machine == known.machine_key else None
+
+    async def come(name: str, machine: PrivateKey) -> None:
+        client = await dial(opened.port, machine=machine)
+        order.append(name)
+        await client.close()
+
+    limits = Limits(handshake_share=0.01, handshake_patience=1)
+    async with door(limits=limits, lane_of=lane_of) as opened:
+        opened.edge._host.handshakes._others = lambda: True  # somebody is always busy
+        async with asyncio.TaskGroup() as group:
+            for machine in strangers:
+                group.create_task(come("stranger", machine))
+            group.create_task(come("known", MACHINE))
+    assert order.index("known") < len(strangers) // 2
+
+
+def _raise_file_limit(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, wanted), hard), hard))
