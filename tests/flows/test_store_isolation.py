@@ -204,6 +204,6 @@ async def test_foreign_keys_cannot_reach_another_tailnet(database_dsn: str) -> N
 
 async def test_the_start_refuses_a_wall_with_a_hole(database_dsn: str) -> None:
     with psycopg.connect(database_dsn, autocommit=True) as admin:
-        admin.execute("alter table tailnet_settings disable row level security")
+        admin.execute("alter table nodes disable row level security")
     with pytest.raises(Refused, match="row-level security"):
         await Database.open(database_dsn)

@@ -31,6 +31,13 @@ T = TypeVar("T")
 IDENTITY = """
 select (pg_control_system()).system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
 """
+# Asked in the last role of the check; a table of a tailnet is one that carries its id and its cluster's.
+UNWALLED = """
+select array_agg(c.relname order by c.relname) from pg_class c
+where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and not row_security_active(c.oid)
+  and 2 = (select count(*) from pg_attribute a
+           where a.attrelid = c.oid and a.attname in ('tailnet_id', 'cluster_id') and not a.attisdropped)
+"""
 CLOSE_SECONDS = 10.0
 TOOL = ProcessNumber(0)
 """The process number of programs that are no server: no heartbeat, never declared dead."""
@@ -234,9 +241,9 @@ async def _check_schema(connection: Connection) -> None:
         raise Refused("the database has no schema: migrate first", code="schema_too_old") from None
     refuse_unknown(row["version"], row["compat_version"])
     refuse_old(row["version"])
-    # The last role of the check; every table of a tailnet has the same policies.
-    if not await connection.fetchval("select row_security_active('tailnet_settings')"):
-        raise Refused("row-level security does not bind us", code="roles_bypass")
+    unwalled = await connection.fetchval(UNWALLED)
+    if unwalled:
+        raise Refused(f"row-level security does not bind us on {', '.join(unwalled)}", code="roles_bypass")
 
 
 def _set_local(settings: dict[str, str]) -> str:
