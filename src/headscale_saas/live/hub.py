@@ -202,6 +202,7 @@ class TailnetSessions:
             if self._has_news and self._clock.monotonic() >= self._rests_until:
                 yield from self._broadcast()
             for _ in range(min(len(self._singles), SINGLES_IN_A_ROW)):
+                yield from self._warming(self._singles[0])
                 session = self._singles.popleft()
                 session.is_queued = False
                 self._advance(session)
@@ -209,6 +210,11 @@ class TailnetSessions:
         finally:
             self._works = False
             self._wake()
+
+    def _warming(self, session: MapSession) -> Iterator[None]:
+        node = self._snapshot.state.nodes.get(session.node_id)
+        if session.sent is None and node is not None:
+            yield from self._frames.warming(node)
 
     def _broadcast(self) -> Iterator[None]:
         """Brings every session that takes bytes to the newest snapshot, even one published meanwhile."""
