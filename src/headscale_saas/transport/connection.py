@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from headscale_saas.errors import ProtocolError
 from headscale_saas.tailcfg.keys import ChallengeKey, PrivateKey
+from headscale_saas.transport.addresses import source
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.gate import Ticket
 from headscale_saas.transport.session import Http2Session
@@ -20,9 +21,6 @@ from headscale_saas.transport.sweep import NEVER, Sweep
 from headscale_saas.wire.early import early_payload
 from headscale_saas.wire.noise import BadFraming, Introduction, ServerKeys, hear
 from headscale_saas.wire.records import Opener, Sealer
-
-_UNHEARD = "unheard"
-"""The lane of those of whom we do not know yet who they are."""
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +116,7 @@ class NoiseConnection(asyncio.Protocol):
         host.connections.add(self)
         host.sweep.add(self)
         self.expect(host.around.loop.time() + limits.handshake_seconds)
-        host.handshakes.submit(_UNHEARD, self._open)
+        host.handshakes.submit(source(self._peer), self._open)
 
     def data_received(self, data: bytes) -> None:
         self._inbox.append(data)
@@ -210,7 +208,7 @@ class NoiseConnection(asyncio.Protocol):
     # The handshake
 
     def _open(self) -> None:
-        """Finds out who calls. From then on a tailnet's machine waits for its own tailnet only."""
+        """Finds out who calls. Until now they waited with their address, from now on with their tailnet."""
         opening, self._opening = self._opening, None
         if opening is None or self._is_gone():
             return
