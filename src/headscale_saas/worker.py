@@ -89,7 +89,7 @@ async def _serve(order: Order, listener: socket.socket, channel: socket.socket) 
 
 
 def _spare_collections() -> None:
-    """Full ones are rare, since each takes 100 ms with a thousand clients; and none looks at what was imported.
+    """Full ones are rare, since each takes 100 ms with a thousand clients; none looks at what was imported.
 
     Little waits for them: lost connections are no circles (`transport` breaks those they have).
     """
