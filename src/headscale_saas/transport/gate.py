@@ -12,12 +12,16 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """At most `limit` connections of one origin are at work at a time."""
+    """At most `limit` connections of one origin are at work at a time.
 
-    __slots__ = ("_at_work", "_limit", "_waiting")
+    More than `patience` that wait are served from the newest on.
+    """
 
-    def __init__(self, limit: int) -> None:
+    __slots__ = ("_at_work", "_limit", "_patience", "_waiting")
+
+    def __init__(self, limit: int, patience: int) -> None:
         self._limit = limit
+        self._patience = patience
         self._at_work: dict[str, int] = {}
         self._waiting: dict[str, deque[Callable[[], bool]]] = {}
 
@@ -36,7 +40,7 @@ class Gate:
         """Gives the place to the next who still wants it. What is wrong with one who waits is not raised."""
         waiting = self._waiting.get(origin)
         while waiting:
-            if _starts(waiting.pop() if len(waiting) > self._limit else waiting.popleft()):
+            if _starts(waiting.pop() if len(waiting) > self._patience else waiting.popleft()):
                 return
         self._waiting.pop(origin, None)
         left = self._at_work.pop(origin) - 1

@@ -34,8 +34,8 @@ class Limits:
     """What one that waits may send meanwhile: reading stops after the first piece, which the loop cuts."""
     accepts_per_turn: int = 16
     """Connections taken from a listener in one turn of the loop; libuv by itself takes one. 16 cost 2 ms."""
-    handshake_patience: int = 64
-    """More handshakes than this are served from the newest on."""
+    handshake_patience: int = 16
+    """More than this that wait for their handshake, or to begin it, are served from the newest on."""
     handshake_seconds: float = 10.0
     handshake_share: float = 0.25
     first_request_seconds: float = 15.0

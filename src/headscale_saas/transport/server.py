@@ -150,7 +150,7 @@ class Edge:
             state=ServerState(),
             limits=self._limits,
             proxies=proxies,
-            gate=Gate(self._limits.before_handshake),
+            gate=Gate(self._limits.before_handshake, self._limits.handshake_patience),
             sweep=self._sweep,
             acceptors={CONTROL_PATH: control_acceptor(self._host), **upgrades},
             only_upgrades=frozenset((CONTROL_PATH,)),

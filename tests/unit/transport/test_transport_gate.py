@@ -26,7 +26,7 @@ STORM = 1000
 
 
 def test_what_is_wrong_with_one_who_waits_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    gate, started = Gate(1), list[str]()
+    gate, started = Gate(1, patience=1), list[str]()
 
     def broken() -> bool:
         raise RuntimeError("its socket is gone")
@@ -48,7 +48,7 @@ def test_what_is_wrong_with_one_who_waits_harms_nobody(caplog: pytest.LogCapture
 
 
 def test_a_long_queue_is_served_from_its_newest_end() -> None:
-    gate, started = Gate(1), list[int]()
+    gate, started = Gate(1, patience=1), list[int]()
 
     def start(number: int) -> bool:
         started.append(number)
