@@ -11,8 +11,8 @@ streams     the seam to `control`: Request, Stream, Handler
 http2       `h2` with our limits, in less memory
 windows     DATA frames past `h2.send_data`, with its flow windows
 frames      cutting and counting frames before `h2` sees them
-fair        work in slices, round-robin by key (also for `live`)
-gate        how many connections of one origin are at work before their handshake
+fair        work in slices, round-robin by lane, mostly a tailnet (also for `live`)
+gate        how many connections of one origin are at work before we know who calls
 sweep       deadlines without a timer each
 limits      every size, time and count
 addresses   trusted proxies, origins
