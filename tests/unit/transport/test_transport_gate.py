@@ -73,11 +73,19 @@ async def test_a_thousand_connections_at_once_are_all_answered() -> None:
         return status[9:12]
 
     sound, malformed = upgrade_request(initiation()[1]), b"nonsense\r\n\r\n"
-    async with door(limits=Limits(before_handshake=16)) as opened, asyncio.timeout(20):
-        asked = [ask(malformed if number < STORM // 2 else sound) for number in range(STORM)]
-        answers = await asyncio.gather(*asked)
+    async with door(limits=Limits(before_handshake=1)) as opened, asyncio.timeout(20):
+        gate = opened.edge._context.gate
+        first = await asyncio.open_connection("127.0.0.1", opened.port)
+        await wait_for(lambda: opened.edge.counts.connections == 1)
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(ask(malformed if number < STORM // 2 else sound)) for number in range(STORM)
+            ]
+            await wait_for(lambda: gate.waiting() == STORM)
+            await hang_up(first[1])
+        answers = [task.result() for task in asked]
         assert answers == [b"400"] * (STORM // 2) + [b"101"] * (STORM // 2)
-        assert opened.edge._context.gate.waiting() == 0
+        assert gate.waiting() == 0
         await wait_for(lambda: not opened.edge.connections)
 
 
