@@ -147,14 +147,16 @@ async def test_tags_need_a_policy_that_permits_them(database_dsn: str) -> None:
         assert await home.nodes() == []
 
 
-async def test_an_admin_renews_a_tagged_node_as_what_it_is(database_dsn: str) -> None:
+async def test_an_admin_gives_a_tagged_node_that_asks_for_no_tags_to_the_user(database_dsn: str) -> None:
+    # As headscale does it: logging in anew without tags is how a node gets rid of them.
     async with world(database_dsn) as w:
         home, device = await w.home(), Device()
         tagged = await device.join(w.db, await home.key(tags=["tag:web"]))
         await nodes.expire_node(w.db, ADMIN, home.id, tagged.id)
         device.rotate()
         back = await approved(w, home, await begun(w, device))
-        assert (back.id, back.tags, back.user_id, back.expires_at) == (tagged.id, ("tag:web",), None, None)
+        assert (back.id, back.tags, back.user_id, back.ipv4) == (tagged.id, (), home.anna, tagged.ipv4)
+        assert await home.node(tagged) == back
 
 
 async def test_what_cannot_be_approved(database_dsn: str) -> None:

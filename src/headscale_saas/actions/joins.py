@@ -81,7 +81,7 @@ async def by_person(
     owner = entrance.facts.user
     if owner is None:
         raise NotFound("user not found", code="no_such_user")
-    grant = Grant(user_id=user, method=method, keeps_tagged=is_admin)
+    grant = Grant(user_id=user, method=method, takes_tagged=is_admin)
     wanted = join.hostinfo.request_tags
     if wanted:
         if not await may_have_tags(tx, policy_of, owner, (), wanted):

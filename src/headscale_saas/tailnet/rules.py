@@ -9,6 +9,7 @@ which node the device is: `Keep` an existing one as it is, `Renew` it with a new
     its key                 another owner's, valid   NeedsNewKey: one node key is one node
     a node of the owner     valid                    Renew
     only a user's node      tags, valid              Renew: it becomes the tagged node; of several: refused
+    only a tagged node      a user, by an admin      Renew: it becomes the user's node, without tags
     nothing of the owner    valid                    Create
 """
 
@@ -42,7 +43,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What a credential gives: a user, or tags. `auth_key` is None where a person approved.
 
-    `keeps_tagged`: may renew the tagged node of the machine as that (an admin approved).
+    `takes_tagged`: an admin gives the machine's tagged node, which asks for no tags any more, to the user.
     """
 
     user_id: UserId | None
@@ -50,7 +51,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     ephemeral: bool = False
     method: RegisterMethod
     auth_key: AuthKey | None = None
-    keeps_tagged: bool = False
+    takes_tagged: bool = False
 
     @property
     def auth_key_id(self) -> KeyId | None:
@@ -131,9 +132,9 @@ def check_auth_key(key: AuthKey, now: datetime) -> None:
 
 def renewed(node: Node, join: Join, grant: Grant, settings: Settings, now: datetime) -> Node:
     """The node with its new authorisation. Name and addresses stay (`names` decides on a new hostname)."""
-    is_tagged = bool(node.tags or grant.tags)
+    is_tagged = bool(grant.tags or (node.tags and not grant.takes_tagged))
     # The tags that an admin gave after the join outlive a renewal with the key of the join.
-    keeps_tags = bool(node.tags) and (node.auth_key_id == grant.auth_key_id or not grant.tags)
+    keeps_tags = is_tagged and bool(node.tags) and (node.auth_key_id == grant.auth_key_id or not grant.tags)
     return msgspec.structs.replace(
         node,
         node_key=join.node_key,
@@ -170,7 +171,7 @@ def _same_owner(own: Sequence[Node], grant: Grant) -> Node | None:
     """The machine's node that belongs to the credential: it joined with this key, or has this owner."""
     by_key = [node for node in own if grant.auth_key_id and node.auth_key_id == grant.auth_key_id]
     by_owner = [node for node in own if node.user_id == grant.user_id]
-    if grant.keeps_tagged and not by_owner:
+    if grant.takes_tagged and not by_owner:
         by_owner = [node for node in own if node.is_tagged]
     return next(iter(by_owner or by_key), None)
 

@@ -149,7 +149,16 @@ def test_a_user_does_not_take_over_a_tagged_node_by_logging_in():
     tagged = node(user_id=None, tags=("tag:admin",))
     login = Grant(user_id=ANNA, method=RegisterMethod.OIDC)
     assert rules.admit(join(), login, (tagged,), NOW) == Create()
-    assert rules.admit(join(), replace(login, keeps_tagged=True), (tagged,), NOW) == Renew(tagged)
+    assert rules.admit(join(), replace(login, takes_tagged=True), (tagged,), NOW) == Renew(tagged)
+
+
+def test_an_admin_gives_a_tagged_node_to_a_user():
+    tagged = node(user_id=None, tags=("tag:admin",), auth_key_id=TAGGED.id)
+    grant = Grant(user_id=ANNA, method=RegisterMethod.CLI, takes_tagged=True)
+    after = rules.renewed(tagged, join(), grant, Settings(node_expiry=HOUR), NOW)
+    assert (after.user_id, after.tags, after.auth_key_id, after.expires_at) == (ANNA, (), None, NOW + HOUR)
+    owned = node(2, user_id=ANNA)
+    assert rules.admit(join(), grant, (tagged, owned), NOW) == Renew(owned)
 
 
 def test_a_full_tailnet_takes_nobody_new_but_renews():
