@@ -199,7 +199,7 @@ async def test_a_tailnet_goes_with_everything_in_it_and_no_other(database_dsn: s
         await device.join(w.db, await acme.key())
         await other.join(w.db, await evil.key())
         await tailnets.delete_tailnet(w.db, ADMIN, "acme")
-        with pytest.raises(NotFound, match="tailnet not found"):
+        with pytest.raises(NotFound, match='tailnet "acme" not found'):
             await tailnets.show_tailnet(w.db, "acme")
         async with w.db.directory() as tx:
             assert await directory.node_of_key(tx, device.node_key) is None

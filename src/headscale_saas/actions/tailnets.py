@@ -2,7 +2,7 @@
 
 import re
 
-from headscale_saas.errors import Invalid, NotFound
+from headscale_saas.errors import Invalid, NotFound, Refused
 from headscale_saas.store import directory
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
@@ -39,14 +39,18 @@ async def list_tailnets(db: Database) -> list[TailnetHead]:
 
 
 async def show_tailnet(db: Database, name: str) -> Tailnet:
-    """Raises NotFound ("tailnet not found")."""
+    """Raises NotFound (`tailnet "x" not found`)."""
     head = await _existing(db, name)
     async with db.read(head.id) as tx:
         return tailnet_from(tx.head, await settings_row.get(tx))
 
 
-async def delete_tailnet(db: Database, actor: Actor, name: str) -> None:
-    """With everything in it, for ever; only its audit log stays. Raises NotFound."""
+async def delete_tailnet(db: Database, actor: Actor, name: str, *, default: str = "") -> None:
+    """With everything in it, for ever; only its audit log stays. Raises NotFound.
+
+    Raises Refused for the `default` one: the next start would make it anew, empty.
+    """
+    demand_not_default(name, default)
     head = await _existing(db, name)
 
     async def note(tx: TailnetTx) -> None:
@@ -57,9 +61,18 @@ async def delete_tailnet(db: Database, actor: Actor, name: str) -> None:
         await directory.delete_tailnet(tx, head.id)
 
 
+def demand_not_default(name: str, default: str) -> None:
+    """Raises Refused if both are the same."""
+    if name == default:
+        raise Refused(
+            f'tailnet "{name}" is the default one (tailnet.name): it cannot be deleted while it is that',
+            code="default_tailnet",
+        )
+
+
 async def _existing(db: Database, name: str) -> TailnetHead:
     async with db.directory() as tx:
         head = await directory.tailnet_by_name(tx, name)
     if head is None:
-        raise NotFound("tailnet not found", code="no_such_tailnet")
+        raise NotFound(f'tailnet "{name}" not found', code="no_such_tailnet")
     return head

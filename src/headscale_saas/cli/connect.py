@@ -10,6 +10,7 @@ import getpass
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,8 +20,9 @@ from headscale_saas.config import Config
 from headscale_saas.errors import Error, Refused, Unavailable
 from headscale_saas.postgres.server import SUPERUSER
 from headscale_saas.store.database import Database
-from headscale_saas.store.directory import list_tailnets
+from headscale_saas.store.directory import list_clusters, list_tailnets
 from headscale_saas.store.feed import Doorbell
+from headscale_saas.store.transactions import DirectoryTx
 from headscale_saas.tailnet.model import Actor
 
 EMBEDDED = "headscale"
@@ -30,6 +32,8 @@ FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 1.0
 STARTING_SECONDS = 60.0
 """The first start of a server makes a database; then it is worth waiting longer than `cli.timeout`."""
+FOUNDING = timedelta(seconds=5)
+"""So long after its cluster a new server may have no tailnet yet."""
 
 
 @asynccontextmanager
@@ -37,7 +41,7 @@ async def connected(config: Config, tailnet: str, clock: Clock) -> AsyncIterator
     """A client for the tailnet of this name ("" = the configured default). Raises Unavailable, Refused."""
     if config.cli.address:
         raise Unavailable("servers on other machines (cli.address) are not built yet", code="not_built")
-    database = await _open(config)
+    database = await _open(config, clock)
     doorbell = Doorbell(database.address)
     database.on_commit = doorbell.ring
     try:
@@ -47,12 +51,12 @@ async def connected(config: Config, tailnet: str, clock: Clock) -> AsyncIterator
         await doorbell.close()
 
 
-async def _open(config: Config) -> Database:
+async def _open(config: Config, clock: Clock) -> Database:
     began = asyncio.get_running_loop().time()
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
-            return await _open_now(config)
+            return await _open_now(config, clock)
         except (Unavailable, Refused) as problem:
             waited = asyncio.get_running_loop().time() - began
             if waited + pause > _patience(config, problem):
@@ -63,26 +67,38 @@ async def _open(config: Config) -> Database:
 
 def _patience(config: Config, problem: Error) -> float:
     """How many seconds are worth waiting altogether for this to pass."""
-    if config.database.dsn is None and is_starting(config.state_dir / "postgres"):
-        return max(config.cli.timeout.total_seconds(), STARTING_SECONDS)
     may_pass = isinstance(problem, Unavailable) and problem.code != "locked_out"
     may_pass |= problem.code in {"schema_too_old", "roles_missing"}  # a server may be just about to do it
-    return config.cli.timeout.total_seconds() if may_pass else 0
+    if not may_pass:
+        return 0
+    is_asked_for = "timeout" in config.cli.model_fields_set
+    if not is_asked_for and config.database.dsn is None and is_starting(config.state_dir / "postgres"):
+        return STARTING_SECONDS
+    return config.cli.timeout.total_seconds()
 
 
-async def _open_now(config: Config) -> Database:
+async def _open_now(config: Config, clock: Clock) -> Database:
     database = await Database.open(
         find_dsn(config), name="headscale-saas-cli", pool_size=2, pooler=config.database.pooler
     )
     if config.database.dsn is None:
         try:
             async with database.directory() as tx:
-                if not await list_tailnets(tx):
+                if await _is_being_founded(tx, clock):
                     raise Unavailable("the server is just making its first tailnet")
         except BaseException:
             await database.close()
             raise
     return database
+
+
+async def _is_being_founded(tx: DirectoryTx, clock: Clock) -> bool:
+    """The cluster is made just before the tailnet; where there is none long after, somebody wanted it so."""
+    clusters = await list_clusters(tx)
+    if not clusters:
+        return True
+    age = clock.now() - clusters[0].created_at
+    return age < FOUNDING and not await list_tailnets(tx)
 
 
 def find_dsn(config: Config) -> str:
@@ -121,6 +137,11 @@ def _nobody_there(config: Config, problem: Error, waited: float) -> Error:
         return problem
     if config.database.dsn:
         return Unavailable(f"the database did not answer within {waited:.1f} s: {problem.message}")
+    if is_starting(config.state_dir / "postgres"):
+        return Unavailable(
+            f"the server for the state directory {config.state_dir} was not ready within {waited:.1f} s: "
+            f"{problem.message}"
+        )
     return Unavailable(
         f"no server answers for the state directory {config.state_dir} (waited {waited:.1f} s: "
         f"{problem.message}). Start one with: headscale serve"

@@ -240,7 +240,8 @@ class DirectClient:
         return translate.tailnet_message(await tailnets.show_tailnet(self._database, name))
 
     async def delete_tailnet(self, name: str) -> None:
-        await tailnets.delete_tailnet(self._database, self._actor, name)
+        default = self._config.tailnet.name
+        await tailnets.delete_tailnet(self._database, self._actor, name, default=default)
 
     async def create_cluster(
         self, cluster: int, name: str, *, url: str, region: str, capacity: int
