@@ -66,4 +66,6 @@ def without_password(dsn: str) -> str:
         netloc=f"{user}:***@{host}" if colon else f"{login}{at}{host}",
         query=urlencode(query, quote_via=quote, safe="*"),
     )
-    return urlunsplit(hidden)
+    if hidden.netloc:
+        return urlunsplit(hidden)
+    return f"{hidden.scheme}://{urlunsplit(hidden._replace(scheme=''))}"  # the library drops an empty netloc
