@@ -20,6 +20,7 @@ import msgspec
 
 from headscale_saas import founding
 from headscale_saas.config import Config, Loaded, host_port
+from headscale_saas.config.files import demand_files
 from headscale_saas.errors import Unavailable
 from headscale_saas.metrics import WorkerMetrics, start_endpoint
 from headscale_saas.observe import configure, get_logger
@@ -46,6 +47,7 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
     configure(config.log.level, config.log.format, cluster_id=config.cluster_id, process="supervisor")
     for warning in loaded.warnings:
         log.warning("configuration", message=warning)
+    demand_files(loaded)
     stop = threading.Event()
     reload = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -42,7 +42,11 @@ def version() -> None:
 @click.command("configtest", cls=Command)
 def configtest() -> None:
     """Check the configuration; stdout stays silent, doubts go to stderr."""
-    for warning in current_line().load().warnings:
+    from headscale_saas.config.files import demand_files  # noqa: PLC0415 - the other commands read no files
+
+    loaded = current_line().load()
+    demand_files(loaded)
+    for warning in loaded.warnings:
         current_line().printer.note(f"Warning: {warning}")
 
 

@@ -1,0 +1,69 @@
+"""The files that a server reads before it serves: said at its start, not by each worker in turn.
+
+Apart from `load`, because whoever runs a command may not be the one who may read a private key.
+"""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from headscale_saas.config.loader import ConfigInvalid, Loaded
+from headscale_saas.config.root import Config
+from headscale_saas.errors import Invalid
+from headscale_saas.live.derp_source import read_file
+
+
+def demand_files(loaded: Loaded) -> None:
+    """Raises ConfigInvalid with every file that is missing, not readable or not what it has to be."""
+    if faults := [*_tls(loaded.config), *_derp_maps(loaded.config)]:
+        raise ConfigInvalid(loaded.file, faults)
+
+
+def _tls(config: Config) -> Iterator[str]:
+    named = {"tls_cert_path": config.tls_cert_path, "tls_key_path": config.tls_key_path}
+    given = {name: path for name, path in named.items() if path}
+    faults = [fault for name, path in given.items() if (fault := _unreadable(name, Path(path)))]
+    yield from faults
+    if len(given) < 2 or faults:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            config.tls_cert_path, config.tls_key_path, password=_no_password
+        )
+    except (ssl.SSLError, ValueError) as problem:
+        yield _not_a_pair(config, problem)
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted; store it without a password")  # else the terminal is asked
+
+
+def _not_a_pair(config: Config, problem: Exception) -> str:
+    pair = f"tls_cert_path {config.tls_cert_path} and tls_key_path {config.tls_key_path}"
+    if not isinstance(problem, ssl.SSLError):
+        return f"{pair}: {problem}."
+    if problem.reason == "KEY_VALUES_MISMATCH":
+        return f"{pair}: the key is not that of the certificate."
+    return f"{pair}: not a certificate and a private key in PEM."
+
+
+def _derp_maps(config: Config) -> Iterator[str]:
+    for path in config.derp.paths:
+        if fault := _unreadable("derp.paths", path):
+            yield fault
+            continue
+        try:
+            read_file(path)
+        except (Invalid, ValueError) as problem:
+            text = str(problem).removeprefix(f"DERP map {path}: ")
+            yield f"derp.paths {path}: no DERP map in YAML: {' '.join(text.split())}."
+
+
+def _unreadable(name: str, path: Path) -> str | None:
+    try:
+        with path.open("rb"):
+            return None
+    except FileNotFoundError:
+        return f"{name} {path}: no such file."
+    except OSError as problem:
+        return f"{name} {path}: cannot be read: {str(problem.strerror).lower()}."
