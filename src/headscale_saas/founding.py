@@ -7,6 +7,7 @@ is left as it is, apart from what the configuration says of the default tailnet.
 import asyncio
 import getpass
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -166,7 +167,10 @@ def announce(config: Config, founded: Founded, *, join_line: bool) -> None:
     log.info("serving", url=config.server_url, tailnet=founded.tailnet.name)
     if join_line:
         key = asyncio.run(_join_key(config, founded))
-        print(f"tailscale up --login-server={config.server_url} --auth-key={key}", flush=True)
+        # One write: without a buffer, `print` writes the line's end apart, and another process's line goes
+        # between. The first line end parts it from a line that has none yet.
+        sys.stdout.write(f"\ntailscale up --login-server={config.server_url} --auth-key={key}\n")
+        sys.stdout.flush()
 
 
 async def _join_key(config: Config, founded: Founded) -> str:
