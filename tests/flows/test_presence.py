@@ -3,11 +3,12 @@
 import os
 from datetime import timedelta
 
+import psycopg
 from msgspec.structs import replace
 from tests.registration import CAPVER, Device, Home, World, database_now, no_policy, world
 from tests.store_world import ADMIN
 
-from headscale_saas.actions import nodes, presence, report, upkeep
+from headscale_saas.actions import nodes, presence, report, tailnets, upkeep
 from headscale_saas.actions.presence import GRACE
 from headscale_saas.store import directory
 from headscale_saas.store.directory import NodeRef
@@ -225,3 +226,22 @@ async def test_a_report_cannot_give_tags(database_dsn: str) -> None:
         await report.report(w.db, no_policy, await reporter(w, device), request)
         after = await home.node(node)
         assert (after.tags, after.user_id) == ((), home.anna)
+
+
+async def test_the_audit_log_is_kept_for_ninety_days(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home, gone = await w.home("acme"), await w.home("gone")
+        await one_node(w, home)
+        await one_node(w, gone)
+        await tailnets.delete_tailnet(w.db, ADMIN, "gone")
+        written = await database_now(w.db)
+        await upkeep.run_once(w.db, written + timedelta(days=89))
+        assert audited_tailnets(database_dsn) == {home.id, gone.id}
+        await upkeep.run_once(w.db, written + timedelta(days=90))
+        assert audited_tailnets(database_dsn) == set()
+
+
+def audited_tailnets(dsn: str) -> set[int]:
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("select tailnet_id from audit where action = 'node.register'")
+        return {row[0] for row in rows}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from headscale_saas.actions import presence
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.observe import get_logger
-from headscale_saas.store import addresses, changelog, directory, logins, nodes, sessions
+from headscale_saas.store import addresses, audit, changelog, directory, logins, nodes, sessions
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
@@ -24,6 +24,8 @@ ADDRESS_REST = timedelta(hours=24)
 LOG_KEPT = timedelta(minutes=10)
 DECIDED_KEPT = timedelta(days=1)
 DEAD_KEPT = timedelta(days=1)
+AUDIT_KEPT = timedelta(days=90)
+"""Of the audit log, whether its tailnet is still there or not."""
 MOST_PER_TAILNET = 500
 MOST_TAILNETS = 1000
 """How much one round does; the next one goes on."""
@@ -45,7 +47,7 @@ async def run_once(db: Database, now: datetime | None = None) -> bool:
     await _expire_nodes(db, now)
     await _remove_ephemeral(db, now)
     await _wake_addresses(db, now)
-    await _sweep(db)
+    await _sweep(db, now)
     return True
 
 
@@ -98,12 +100,13 @@ async def _wake_addresses(db: Database, now: datetime) -> None:
     await _each(db, due, wake)
 
 
-async def _sweep(db: Database) -> None:
+async def _sweep(db: Database, now: datetime) -> None:
     async with db.directory() as tx:
         await directory.delete_expired_logins(tx)
         await logins.forget_decided(tx, DECIDED_KEPT)
         await changelog.trim(tx, LOG_KEPT)
         await directory.forget_dead(tx, DEAD_KEPT)
+        await audit.trim(tx, now - AUDIT_KEPT)
 
 
 async def _each(db: Database, due: Iterable[TailnetId], verb: Verb) -> None:

@@ -11,6 +11,7 @@ roles          hs_owner, hs_app, hs_feed, hs_directory: made, granted, checked
 migrate        brings a database to our schema; `migrations/` holds the steps
 directory/     the few tables that know all tailnets: heads, keys, logins, processes, clusters
 changelog      a tailnet's state: load it, or catch up from a version
+audit          sweeps the audit log by age
 feed           doorbells: who moved, without saying what
 heartbeat      says that this process lives, from a thread of its own
 nodes, users, tailnets, …   one file per noun: row <-> value, and the queries
