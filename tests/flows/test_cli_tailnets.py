@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import time
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -67,6 +68,44 @@ def test_clusters(cli: CommandLine) -> None:
     assert cli.fails(words)
     cli.ok("tailnets create acme --cluster 7")
     assert cli.json("tailnets list")[0]["cluster_id"] == 7
+
+
+def test_a_cluster_is_described_later(cli: CommandLine) -> None:
+    cli.ok("clusters create 2 cluster-2 --region east")
+    changed = cli.json("clusters update 2 --name west --url https://west.example.com --capacity 5")
+    assert [changed[what] for what in ("name", "url", "region", "capacity", "state")] == [
+        "west",
+        "https://west.example.com",
+        "east",
+        5,
+        "active",
+    ]
+    assert cli.ok("clusters update 2 --state draining") == "Cluster updated"
+    row = cli.table("clusters list")[1]
+    assert (row["Name"], row["URL"], row["State"]) == ("west", "https://west.example.com", "draining")
+    assert "cluster is draining" in cli.fails("tailnets create acme --cluster 2")
+    cli.ok("clusters set 2 --state active")
+    cli.ok("tailnets create acme --cluster 2")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("2 --name West", "DNS label"),
+        ("2 --name one", "in use|taken|exists"),
+        ("2 --url west.example.com", "https://"),
+        ("2 --url https://", "https://"),
+        ("2 --url https://[", "https://"),
+        ("2 --capacity 9999999999", "capacity"),
+        ("2 --state gone", "active, draining, down"),
+        ("2", "nothing to change"),
+        ("99999999999 --name x", "cluster not found"),
+        ("3 --name x", "cluster not found"),
+    ],
+)
+def test_what_a_cluster_cannot_be(cli: CommandLine, words: str, said: str) -> None:
+    cli.ok("clusters create 2 west")
+    assert re.search(said, cli.fails(f"clusters update {words}"))
 
 
 def test_two_tailnets_know_nothing_of_each_other(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

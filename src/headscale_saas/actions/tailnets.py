@@ -6,7 +6,7 @@ from headscale_saas.errors import Invalid, NotFound, Refused
 from headscale_saas.store import directory
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
-from headscale_saas.store.directory import TailnetHead
+from headscale_saas.store.directory import ClusterState, TailnetHead
 from headscale_saas.store.tailnets import tailnet_from
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import Actor, ClusterId, Settings, Tailnet
@@ -17,12 +17,18 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 async def create_tailnet(
     db: Database, actor: Actor, name: str, cluster: ClusterId, settings: Settings
 ) -> Tailnet:
-    """`name` is a DNS label in lower case. Raises Invalid, Conflict (taken), NotFound (cluster)."""
+    """`name` is a DNS label in lower case.
+
+    Raises Invalid, Conflict (taken), NotFound (cluster), Refused (the cluster takes no new ones).
+    """
     if not _NAME.fullmatch(name):
         raise Invalid("a tailnet's name is a DNS label: a-z, 0-9 and inner hyphens, at most 63", field="name")
     async with db.directory() as tx:
-        if await directory.get_cluster(tx, cluster) is None:
+        home = await directory.get_cluster(tx, cluster)
+        if home is None:
             raise NotFound("cluster not found", code="no_such_cluster")
+        if home.state != ClusterState.ACTIVE:
+            raise Refused(f"the cluster is {home.state}: it takes no new tailnet", code="cluster_not_active")
         head = await directory.create_tailnet(tx, name, cluster, settings)
 
     async def note(tx: TailnetTx) -> None:

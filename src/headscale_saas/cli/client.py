@@ -97,6 +97,19 @@ class ServiceClient(Protocol):
         self, cluster: int, name: str, *, url: str, region: str, capacity: int
     ) -> Cluster: ...
 
+    async def update_cluster(
+        self,
+        cluster: int,
+        *,
+        name: str | None,
+        url: str | None,
+        region: str | None,
+        capacity: int | None,
+        state: str | None,
+    ) -> Cluster:
+        """None stays as it is."""
+        ...
+
     async def list_clusters(self) -> list[Cluster]: ...
 
 

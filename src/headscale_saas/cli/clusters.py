@@ -33,6 +33,30 @@ async def create(session: Session, cluster_id: int, name: str, url: str, region:
     session.printer.result(made, "Cluster created")
 
 
+@clusters.command("update", aliases=("set",))
+@click.argument("cluster_id", callback=whole_number, metavar="ID")
+@click.option("--name", help="Name.")
+@click.option("--url", help='The URL its clients use ("": the service\'s own).')
+@click.option("--region", help="Region.")
+@click.option("--capacity", callback=whole_number, metavar="N", help="Most tailnets placed on it.")
+@click.option("--state", metavar="STATE", help="active (takes new tailnets), draining or down.")
+@with_server
+async def update(
+    session: Session,
+    cluster_id: int,
+    name: str | None,
+    url: str | None,
+    region: str | None,
+    capacity: int | None,
+    state: str | None,
+) -> None:
+    """Change what is given of a cluster; `serve` makes `cluster-ID` by itself."""
+    changed = await session.client.update_cluster(
+        cluster_id, name=name, url=url, region=region, capacity=capacity, state=state
+    )
+    session.printer.result(changed, "Cluster updated")
+
+
 @clusters.command("list", aliases=("ls", "show"))
 @with_server
 async def list_(session: Session) -> None:

@@ -258,5 +258,28 @@ class DirectClient:
             )
         )
 
+    async def update_cluster(
+        self,
+        cluster: int,
+        *,
+        name: str | None,
+        url: str | None,
+        region: str | None,
+        capacity: int | None,
+        state: str | None,
+    ) -> messages.Cluster:
+        return translate.cluster_message(
+            await clusters.update_cluster(
+                self._database,
+                self._actor,
+                ClusterId(cluster),
+                name=name,
+                url=url,
+                region=region,
+                capacity=capacity,
+                state=state,
+            )
+        )
+
     async def list_clusters(self) -> list[messages.Cluster]:
         return [translate.cluster_message(one) for one in await clusters.list_clusters(self._database)]

@@ -13,10 +13,12 @@ its own transaction: the primary key turns a collision with another tailnet into
 
 from headscale_saas.store.directory.clusters import (
     Cluster,
+    ClusterState,
     create_cluster,
     get_cluster,
     list_clusters,
     set_cluster_state,
+    update_cluster,
 )
 from headscale_saas.store.directory.keys import (
     NodeRef,
@@ -73,6 +75,7 @@ from headscale_saas.store.tailnets import TailnetHead
 __all__ = [
     "STATE_TABLES",
     "Cluster",
+    "ClusterState",
     "NodeRef",
     "NoiseKey",
     "PendingLogin",
@@ -116,5 +119,6 @@ __all__ = [
     "tailnet_of_api_key",
     "tailnet_of_auth_key",
     "take_lease",
+    "update_cluster",
     "versions",
 ]

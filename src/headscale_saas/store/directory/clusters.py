@@ -61,6 +61,31 @@ async def create_cluster(
     return from_record(row)
 
 
+async def update_cluster(
+    tx: DirectoryTx,
+    cluster: ClusterId,
+    *,
+    name: str | None = None,
+    url: str | None = None,
+    region: str | None = None,
+    capacity: int | None = None,
+    state: ClusterState | None = None,
+) -> Cluster | None:
+    """Sets what is given. None: there is no such cluster. Raises Conflict: the name is taken."""
+    row = await tx.fetchrow(
+        "update clusters set name = coalesce($2, name), url = coalesce($3, url),"
+        " region = coalesce($4, region), capacity = coalesce($5, capacity), state = coalesce($6, state)"
+        f" where cluster_id = $1 returning {COLUMNS}",
+        cluster,
+        name,
+        url,
+        region,
+        capacity,
+        None if state is None else state.value,
+    )
+    return None if row is None else from_record(row)
+
+
 async def get_cluster(tx: DirectoryTx, cluster: ClusterId) -> Cluster | None:
     """The cluster with this number."""
     row = await tx.fetchrow(f"select {COLUMNS} from clusters where cluster_id = $1", cluster)
