@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -73,8 +73,13 @@ def _await_database(dsn: str, stop: threading.Event) -> None:
             return
         except Unavailable as problem:
             if problem.code == LOCKED_OUT or stop.is_set() or time.monotonic() > deadline:
-                raise Unavailable(f"{problem.message}: {_place(dsn)}", code=problem.code) from None
-            log.warning("waiting_for_database", place=_place(dsn), reason=problem.message)
+                raise Unavailable(f"{problem.message}: {place_of(dsn)}", code=problem.code) from None
+            log.warning(
+                "waiting_for_database",
+                place=place_of(dsn),
+                reason=problem.message,
+                up_to_seconds=DATABASE_SECONDS,
+            )
         stop.wait(KNOCK_SECONDS)
 
 
@@ -86,10 +91,18 @@ async def _knock(dsn: str) -> None:
     await connection.close()
 
 
-def _place(dsn: str) -> str:
+def place_of(dsn: str) -> str:
     """Where the database is, and no password."""
     parts = urlsplit(dsn)
-    return f"database {parts.path.lstrip('/')!r} at {parts.netloc.rpartition('@')[2] or 'a socket'}"
+    query = dict(parse_qsl(parts.query))
+    login, _, netloc = parts.netloc.rpartition("@")
+    host = query.get("host", "")
+    port = f":{query['port']}" if "port" in query and not host.startswith("/") else ""
+    name = unquote(parts.path.lstrip("/")) or query.get("dbname", "")
+    user = unquote(login.partition(":")[0]) or query.get("user", "")
+    return f"database {name!r} at {netloc or host + port or 'a socket'}" + (
+        f" as user {user!r}" if user else ""
+    )
 
 
 async def _found(config: Config, dsn: str) -> Tailnet:

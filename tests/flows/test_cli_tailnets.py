@@ -171,7 +171,7 @@ def test_health_is_an_exit_status(cli: CommandLine) -> None:
     cli.config.write_text(broken)
     said = cli("health -o json-line")
     assert (said.status, said.out) == (1, "")
-    assert "error" in json.loads(said.err)
+    assert "there is no such database: database 'no_such_" in json.loads(said.err)["error"]
 
 
 def test_a_database_is_migrated_and_says_what_it_has(

@@ -1,12 +1,19 @@
 """What `serve` does before and when it serves."""
 
+import asyncio
 import io
+import socket
 import sys
+import threading
+from pathlib import Path
 
+import asyncpg
 import pytest
 
 from headscale_saas import founding
 from headscale_saas.config import Config
+from headscale_saas.errors import Unavailable
+from headscale_saas.store.constraints import not_connected
 
 
 class Recorder(io.StringIO):
@@ -22,7 +29,7 @@ class Recorder(io.StringIO):
 
 
 def test_the_join_line_is_one_write_with_both_its_line_ends(
-    database_dsn: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config.model_validate({"state_dir": str(tmp_path), "database": {"url": database_dsn}})
     founded = founding.found(config, database_dsn)
@@ -32,3 +39,51 @@ def test_the_join_line_is_one_write_with_both_its_line_ends(
     (line,) = [text for text in written.writes if "tailscale up" in text]
     assert line.startswith("\ntailscale up --login-server=http://127.0.0.1:8080 --auth-key=hskey-auth-")
     assert line.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "place"),
+    [
+        (
+            "postgresql:///hs?host=db&port=6543&user=me&sslmode=disable&password=s3",
+            "'hs' at db:6543 as user 'me'",
+        ),
+        ("postgresql://me:s3@db.example:5432/hs", "'hs' at db.example:5432 as user 'me'"),
+        ("postgresql:///hs?host=%2Frun%2Fpg&port=5432", "'hs' at /run/pg"),
+    ],
+)
+def test_the_place_of_a_database_is_named_without_its_password(dsn: str, place: str) -> None:
+    assert founding.place_of(dsn) == f"database {place}"
+
+
+def reason(dsn: str) -> str:
+    with pytest.raises(Unavailable) as refused:
+        asyncio.run(founding._knock(dsn))
+    return refused.value.message
+
+
+def test_a_database_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
+    assert "name is not known" in reason("postgresql:///hs?host=no.such.invalid&user=me")
+    assert "nothing listens there" in reason("postgresql://me@127.0.0.1:1/hs")
+    assert "no such socket" in reason(f"postgresql://me@/hs?host={tmp_path}/none")
+
+
+def test_a_database_without_tls_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(100)
+                client.sendall(b"N")
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        port = server.getsockname()[1]
+        assert "does not speak TLS" in reason(f"postgresql:///hs?host=127.0.0.1&port={port}&sslmode=require")
+        refusing.join()
+
+
+def test_a_wrong_password_and_a_missing_database_are_told_apart(database_dsn: str) -> None:
+    assert "no such database" in reason(database_dsn.replace("/test_", "/no_such_"))
+    assert "password is wrong" in not_connected(asyncpg.InvalidPasswordError("secret row")).args[0]

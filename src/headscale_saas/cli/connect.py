@@ -18,6 +18,7 @@ from headscale_saas.cli.direct import DirectClient
 from headscale_saas.clock import Clock
 from headscale_saas.config import Config
 from headscale_saas.errors import Error, Refused, Unavailable
+from headscale_saas.founding import place_of
 from headscale_saas.postgres.server import SUPERUSER
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import list_clusters, list_tailnets
@@ -133,10 +134,13 @@ def is_starting(data_dir: Path) -> bool:
 
 
 def _nobody_there(config: Config, problem: Error, waited: float) -> Error:
-    if isinstance(problem, Refused) or problem.code == "locked_out":
+    if isinstance(problem, Refused):
         return problem
     if config.database.dsn:
-        return Unavailable(f"the database did not answer within {waited:.1f} s: {problem.message}")
+        tried = "" if problem.code == "locked_out" else f" (tried for {waited:.1f} s)"
+        return Unavailable(f"{problem.message}: {place_of(config.database.dsn)}{tried}", code=problem.code)
+    if problem.code == "locked_out":
+        return problem
     if is_starting(config.state_dir / "postgres"):
         return Unavailable(
             f"the server for the state directory {config.state_dir} was not ready within {waited:.1f} s: "

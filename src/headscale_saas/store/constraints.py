@@ -4,6 +4,8 @@ The driver's own texts quote the row that was in the way, which may be another t
 never leave this module. What is not in the tables is a fault of ours and stays as it is.
 """
 
+import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +113,21 @@ FATAL: tuple[type[Exception], ...] = (*RETRY, DatabaseGone)
 """After these nothing of the transaction is left, whatever its savepoints."""
 
 
+NOT_ADMITTED: tuple[tuple[type[Exception], str], ...] = (
+    (asyncpg.InvalidPasswordError, "the password is wrong, or there is no such user"),
+    (asyncpg.InvalidAuthorizationSpecificationError, "the database does not admit this user from here"),
+    (asyncpg.InvalidCatalogNameError, "there is no such database"),
+)
+NOT_REACHED: tuple[tuple[type[Exception], str], ...] = (
+    (socket.gaierror, "the host's name is not known"),
+    (ConnectionRefusedError, "nothing listens there: the connection was refused"),
+    (FileNotFoundError, "there is no such socket: no server runs there"),
+    (ssl.SSLCertVerificationError, "the database's certificate is not trusted"),
+    (TimeoutError, "the database did not answer in time"),
+)
+"""For one who cannot connect; the first that fits."""
+
+
 def translated(problem: BaseException) -> BaseException:
     """The domain error for what the driver raised, or `problem` itself if no caller should have to see it."""
     if isinstance(problem, RETRY):
@@ -122,6 +139,16 @@ def translated(problem: BaseException) -> BaseException:
     if isinstance(problem, BUSY):
         return Unavailable("the database is too busy", code="database_busy")
     return _refusal(problem) if isinstance(problem, VIOLATION) else problem
+
+
+def not_connected(problem: BaseException) -> BaseException:
+    """The domain error for what the driver raised while it connected, with the reason where known."""
+    if reason := next((text for kind, text in NOT_ADMITTED if isinstance(problem, kind)), ""):
+        return Unavailable(reason, code="locked_out")
+    if isinstance(problem, ConnectionError) and "rejected SSL" in str(problem):
+        return Unavailable("the database does not speak TLS, which was asked for", code="locked_out")
+    reason = next((text for kind, text in NOT_REACHED if isinstance(problem, kind)), "")
+    return DatabaseGone(reason) if reason else translated(problem)
 
 
 def _is_closed(problem: BaseException) -> bool:

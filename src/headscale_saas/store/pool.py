@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from headscale_saas.errors import Unavailable
-from headscale_saas.store.constraints import FAILURES, DatabaseGone, translated
+from headscale_saas.store.constraints import FAILURES, DatabaseGone, not_connected, translated
 from headscale_saas.store.transactions import Connection
 
 CONNECT_SECONDS = 5.0
@@ -59,7 +59,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
                 target_session_attrs="primary",
             )
         except FAILURES as problem:
-            raise translated(problem) from None
+            raise not_connected(problem) from None
         _keep_alive(connection)
         return connection
 
