@@ -1,7 +1,7 @@
 """From file and environment to a `Config`, with every fault found before the first is told."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_origin
@@ -55,17 +55,17 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
         f"{name} is a section: it must be a mapping of keys to values." for name in leaves if name in SECTIONS
     ]
     warnings = list(translate(leaves))
-    warnings += [warning for name in leaves if (warning := doubt(name, leaves))]
-    try:
-        config = Config.model_validate(unflatten({name: leaves[name] for name in leaves if name in SETTINGS}))
-    except ValidationError as problems:
-        raise ConfigInvalid(file, faults + list(sentences(problems))) from None
-    if faults := faults + rules.faults(config):
-        raise ConfigInvalid(file, faults)
+    unknown = [sentence for name in leaves if (sentence := not_a_setting(name))]
+    config, wrong = validated(leaves)
+    faults += wrong + rules.faults(config, without=misread(wrong))
+    if faults:
+        raise ConfigInvalid(file, faults + unknown)
+    warnings += unknown
+    warnings += [warning for name in leaves if (warning := doubt(name, leaves, config))]
     warnings += [
         f"{name} has no effect yet{rules.MEANWHILE.get(name, '')}."
         for name in leaves
-        if name.startswith(rules.NOT_YET) and is_changed(name, config)
+        if name.startswith(rules.NOT_YET) and name not in rules.NO_MATTER and is_changed(name, config)
     ]
     return Loaded(config, file, (*warnings, *rules.doubts(config)))
 
@@ -139,14 +139,46 @@ def translate(leaves: dict[str, Any]) -> Iterator[str]:
             leaves[name] = worded(setting, leaves[name])
 
 
-def doubt(name: str, leaves: Mapping[str, Any]) -> str | None:
-    """Why a key has no effect, if it has none."""
+def validated(leaves: Mapping[str, Any]) -> tuple[Config, list[str]]:
+    """The configuration without what cannot be read, and sentences on that: its rules can be asked then."""
+    left = {name: value for name, value in leaves.items() if name in SETTINGS}
+    wrong: list[str] = []
+    while True:
+        try:
+            return Config.model_validate(unflatten(left)), wrong
+        except ValidationError as problems:
+            wrong += sentences(problems)
+            bad = misread(sentences(problems)) & left.keys()
+            left = {name: left[name] for name in left.keys() - bad} if bad else {}
+
+
+def misread(sentences: Iterable[str]) -> set[str]:
+    """The settings that sentences of `validated` begin with."""
+    places = [sentence.partition(":")[0].split(".") for sentence in sentences]
+    return {
+        name
+        for place in places
+        for depth in range(1, len(place) + 1)
+        if (name := ".".join(place[:depth])) in SETTINGS
+    }
+
+
+def doubt(name: str, leaves: Mapping[str, Any], config: Config) -> str | None:
+    """Why a setting has no effect, if it has none and says something."""
+    setting = SETTINGS.get(name)
+    reason = setting.note("ignored") if setting else ""
+    if not reason or not differs(name, config):
+        return None
     if name.startswith("database.sqlite.") and str(leaves.get("database.type")).startswith("sqlite"):
         return None  # said once, for database.type
-    if setting := SETTINGS.get(name):
-        reason = setting.note("ignored")
-        return f"{name} has no effect: {reason}." if reason else None
-    if name in rules.RENAMED or rules.removed(name) or name in SECTIONS:
+    if reason == "see tls_letsencrypt_hostname" and not config.tls_letsencrypt_hostname:
+        return None  # of no effect in headscale either
+    return f"{name} has no effect: {reason}."
+
+
+def not_a_setting(name: str) -> str | None:
+    """That a key is unknown, if it is, with a guess at what was meant."""
+    if name in SETTINGS or name in rules.RENAMED or rules.removed(name) or name in SECTIONS:
         return None
     meant = nearest(name)
     return f"{name} is not a setting." + (f" Is {meant} meant?" if meant else "")
@@ -157,7 +189,13 @@ def is_changed(name: str, config: Config) -> bool:
     setting = SETTINGS.get(name)
     if setting is None or setting.note("ignored"):
         return False
-    return value_of(name, config) != value_of(name, Config(state_dir=config.state_dir))
+    return differs(name, config)
+
+
+def differs(name: str, config: Config) -> bool:
+    """Whether the value is neither the documented default nor the one that follows from the rest."""
+    value = value_of(name, config)
+    return value not in (SETTINGS[name].field.default, value_of(name, Config(state_dir=config.state_dir)))
 
 
 def value_of(name: str, config: Config) -> object:

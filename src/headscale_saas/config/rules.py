@@ -1,11 +1,11 @@
 """What has to hold between settings, and keys that are gone. Each fault is one sentence."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
-from headscale_saas.config.addresses import host_of
+from headscale_saas.config.addresses import beyond_authority, host_of, is_domain, is_resolver, port_of
 from headscale_saas.config.durations import format_duration
 from headscale_saas.config.root import CGNAT, TAILSCALE_ULA, Config
 
@@ -47,6 +47,9 @@ NOT_YET = (
 )
 """Beginnings of keys that are read and checked, and of whose work nothing is built. Shorten this list."""
 
+NO_MATTER = {"policy.mode"}
+"""Of these, what says nothing alone: without policy.path there is nothing to say of its mode."""
+
 MEANWHILE = {"policy.path": ": until policies are built, everyone in a tailnet may reach everyone else in it"}
 """What a missing part means for those who count on it."""
 
@@ -62,6 +65,10 @@ def server_url(config: Config) -> Iterator[str]:
     host = host_of(url)
     if not host:
         yield "server_url names no host."
+    elif extra := beyond_authority(url):
+        yield f"server_url must be scheme, host and port alone: {extra} is too much."
+    elif (port := port_of(url)) > 65535:
+        yield f"server_url: port {port} is out of range (1 to 65535)."
     if base and (host == base or host.endswith("." + base)):
         yield (
             f"server_url's host {host} is dns.base_domain {base} or below it: nodes would hide the server. "
@@ -97,12 +104,24 @@ def node(config: Config) -> Iterator[str]:
 
 
 def dns(config: Config) -> Iterator[str]:
+    base = config.dns.base_domain
+    if base and not is_domain(base):
+        yield f"dns.base_domain {base!r} is not a domain."
+    nameservers = config.dns.nameservers
+    for name, resolvers in (("global", nameservers.global_), *_split(nameservers.split)):
+        for resolver in resolvers:
+            if not is_resolver(resolver):
+                yield f"dns.nameservers.{name}: {resolver!r} is neither an address nor an https:// URL."
     if config.dns.magic_dns and not config.dns.base_domain:
         yield "dns.magic_dns needs dns.base_domain."
     if config.dns.override_local_dns and not config.dns.nameservers.global_:
         yield "dns.override_local_dns needs at least one of dns.nameservers.global."
     if config.dns.extra_records and config.dns.extra_records_path:
         yield "dns.extra_records and dns.extra_records_path exclude each other."
+
+
+def _split(split: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    return ((f"split.{suffix}", resolvers) for suffix, resolvers in split.items())
 
 
 def derp(config: Config) -> Iterator[str]:
@@ -152,8 +171,10 @@ def oidc(config: Config) -> Iterator[str]:
 RULES: tuple[Rule, ...] = (server_url, prefixes, trusted_proxies, node, dns, derp, tls, database, oidc)
 
 
-def faults(config: Config) -> list[str]:
-    return [fault for rule in RULES for fault in rule(config)]
+def faults(config: Config, *, without: Collection[str] = ()) -> list[str]:
+    """What the rules say, apart from sentences on the settings `without` a value that can be read."""
+    found = [fault for rule in RULES for fault in rule(config)]
+    return [fault for fault in found if not any(name in fault for name in without)]
 
 
 def removed(path: str) -> str | None:

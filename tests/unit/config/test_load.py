@@ -134,7 +134,14 @@ def test_a_headscale_file_works_unchanged(home: Path) -> None:
     said = [warning for warning in warnings if "sqlite" in warning]
     assert len(said) == 1
     assert "embedded PostgreSQL" in said[0]
-    assert any(warning.startswith("tls_letsencrypt_listen has no effect") for warning in warnings)
+    doubted = {warning.partition(" ")[0] for warning in warnings if "no effect" in warning}
+    depends_on_user = {"derp.server.private_key_path", "unix_socket"}
+    assert doubted - depends_on_user == {
+        "derp.server.ipv4",
+        "derp.server.ipv6",
+        "disable_check_updates",
+        "grpc_listen_addr",
+    }
     assert not any("is not a setting" in warning for warning in warnings)
 
 
@@ -209,6 +216,50 @@ def test_removed_keys_are_told_together_with_values_that_cannot_be_read(home: Pa
     assert any(fault.startswith("listen_addr: 'nowhere' is not host:port") for fault in found)
 
 
+def test_unknown_keys_and_broken_rules_are_told_with_the_rest(home: Path) -> None:
+    found = faults(
+        home,
+        """
+        randomize_client_port: true
+        workers: many
+        sever_url: x
+        server_url: ftp://example.org
+        tls_cert_path: /cert
+        database: {type: postgres, postgres: {host: [1], name: n, user: u}}
+        """,
+    )
+    for words in (
+        "randomizeClientPort",
+        "workers: ",
+        "database.postgres.host: ",
+        "sever_url is not a setting. Is server_url meant?",
+        "server_url must start with",
+        "tls_cert_path and tls_key_path belong together.",
+    ):
+        assert any(words in fault for fault in found), words
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'tls_letsencrypt_hostname: ""\nacme_email: ""\ntls_letsencrypt_cache_dir: /elsewhere',
+        "policy: {mode: file, path: ''}",
+        "policy: {mode: database}",
+        "disable_check_updates: true",
+        "unix_socket: /var/run/headscale/headscale.sock",
+    ],
+)
+def test_what_stands_at_its_default_is_not_doubted(home: Path, text: str) -> None:
+    assert not from_text(home, f"state_dir: here\n{text}").warnings
+
+
+def test_what_has_no_effect_is_said_when_it_is_wanted(home: Path) -> None:
+    (one, two) = from_text(home, "tls_letsencrypt_hostname: vpn.example\nacme_email: me@example.org").warnings
+    assert one == "tls_letsencrypt_hostname has no effect: certificates are a load balancer's work."
+    assert two == "acme_email has no effect: see tls_letsencrypt_hostname."
+
+
 @pytest.mark.parametrize("host", ["example.org", "vpn.example.org", "VPN.Example.org:8443"])
 def test_the_server_may_not_live_below_the_base_domain(home: Path, host: str) -> None:
     (fault,) = faults(home, f"server_url: https://{host}\ndns: {{base_domain: example.org}}")
@@ -233,7 +284,13 @@ def test_the_server_may_not_live_below_the_base_domain(home: Path, host: str) ->
         ("prefixes: {v4: 300.0.0.0/8}", "prefixes.v4"),
         ("noise: here", "noise is a section"),
         ("unix_socket_permission: rwx", "unix_socket_permission"),
-        ("listen_addr: ':99999'", "is not host:port"),
+        ("listen_addr: ':80800'", "listen_addr: port 80800 is out of range"),
+        ("server_url: 'http://h:80800'", "port 80800 is out of range"),
+        ("server_url: 'https://vpn.example/headscale'", "/headscale is too much"),
+        ("server_url: 'https://vpn.example?a=b'", "?a=b is too much"),
+        ("dns: {base_domain: 'not a domain'}", "dns.base_domain 'not a domain' is not a domain"),
+        ("dns: {nameservers: {global: [1.1.1.1, dns.example]}}", "global: 'dns.example' is neither"),
+        ("dns: {nameservers: {split: {a.b: [http://x]}}}", "split.a.b: 'http://x' is neither"),
         ("- a list", "mapping"),
         ("a: [", "not YAML"),
         ("x" * (1 << 20) + "xx", "larger than 1 MiB"),
