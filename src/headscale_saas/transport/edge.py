@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from headscale_saas.errors import Invalid
 from headscale_saas.transport.addresses import Proxies, source
+from headscale_saas.transport.bodies import Bodies
 from headscale_saas.transport.connection import Counts
 from headscale_saas.transport.gate import Gate, Ticket
 from headscale_saas.transport.limits import Limits
@@ -24,6 +25,7 @@ _REASONS = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
 }
 _SINGLE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"content-encoding")
 
@@ -41,6 +43,7 @@ class Context:
     acceptors: dict[str, Acceptor]
     only_upgrades: frozenset[str]
     counts: Counts
+    bodies: Bodies
     loop: asyncio.AbstractEventLoop
     dated: int = 0
 
@@ -74,6 +77,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
+        self._body_of = ""
         self._over = False
         self._is_lost = False
         self._held: bytes | None = None
@@ -119,6 +123,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.sweep.discard(self)
         self._ticket.leave()
+        self._drop_body()
         self._over = self._is_lost = True
         super().connection_lost(exc)
 
@@ -131,7 +136,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._body_bytes = 0
+        self._drop_body()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
@@ -153,19 +158,27 @@ class EdgeProtocol(HttpToolsProtocol):
             self._ticket.leave()
             super().on_headers_complete()
             self._cycles = [cycle for cycle in (*self._cycles, self.cycle) if not cycle.response_complete]
+            self._body_of = source(peer)
             self._expect(self._context.limits.body_seconds)
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self._body_bytes > self._context.limits.body_bytes:
+        if self._body_bytes + len(body) > self._context.limits.body_bytes:
             self._fail(413, "body too long")
+        if not self._context.bodies.take(self._body_of, len(body)):
+            self._fail(503, "too many unfinished requests")
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.check_at = NEVER
         self._in_head = True
+        self._drop_body()
         if self._acceptor is None:
             super().on_message_complete()
+
+    def _drop_body(self) -> None:
+        count, self._body_bytes = self._body_bytes, 0
+        self._context.bodies.give(self._body_of, count)
 
     # Behind the gate
 
@@ -304,6 +317,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """Answers and stops reading into the parser; the socket is closed when the client has read it."""
         self._over = True
         self._ticket.leave()
+        self._drop_body()
         self._context.counts.refused_requests += 1
         if self._silence_app():
             self.transport.abort()

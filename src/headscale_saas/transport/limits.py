@@ -27,6 +27,9 @@ class Limits:
     body_seconds: float = 30.0
     bodies_bytes: int = 4 << 20
     """Of all unfinished requests of one connection."""
+    origin_bodies_bytes: int = 8 << 20
+    """Of all unfinished requests of one IPv4 address or IPv6 /64; more is refused with 503."""
+    process_bodies_bytes: int = 64 << 20
 
     before_handshake: int = 256
     """Connections at work per IPv4 address or IPv6 /64; the rest wait, they are not refused."""

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from headscale_saas.tailcfg.keys import MachineKey
 from headscale_saas.transport.addresses import Network, Proxies
+from headscale_saas.transport.bodies import Bodies
 from headscale_saas.transport.connection import Counts, Host
 from headscale_saas.transport.edge import Context, EdgeProtocol
 from headscale_saas.transport.fair import FairQueue
@@ -60,6 +61,7 @@ class Edge:
         self._tls = tls
         self._jitter = jitter
         self._servers: list[asyncio.AbstractServer] = []
+        self._bodies = Bodies(self._limits.process_bodies_bytes, self._limits.origin_bodies_bytes)
         self._sweep = Sweep(self._loop, self._limits.sweep_seconds)
         self._host = self._make_host(control, keys, work, lane_of)
         self._context = self._make_context(app, Proxies(trusted_proxies), upgrades or {})
@@ -72,6 +74,11 @@ class Edge:
     def connections(self) -> int:
         """Noise connections, handshaking ones included."""
         return len(self._host.connections)
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """Of request bodies that have not ended."""
+        return self._bodies.held
 
     def use_keys(self, keys: ServerKeys) -> None:
         """For handshakes from now on; running connections keep their channel."""
@@ -133,7 +140,7 @@ class Edge:
 
     def _make_host(self, control: Handler, keys: ServerKeys, work: FairQueue, lane_of: LaneOf) -> Host:
         limits, starts = self._limits, FairQueue(self._loop, slice_seconds=0)
-        around = Surroundings(control, limits, work, starts, self._loop, lane_of)
+        around = Surroundings(control, limits, work, starts, self._loop, lane_of, self._bodies)
         handshakes = FairQueue(
             self._loop,
             share=limits.handshake_share,
@@ -155,6 +162,7 @@ class Edge:
             acceptors={CONTROL_PATH: control_acceptor(self._host), **upgrades},
             only_upgrades=frozenset((CONTROL_PATH,)),
             counts=self._host.counts,
+            bodies=self._bodies,
             loop=self._loop,
         )
 

@@ -21,6 +21,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError as H2Error
 
 from headscale_saas.errors import Invalid, LimitReached, ProtocolError
+from headscale_saas.transport.addresses import source
 from headscale_saas.transport.frames import FrameCutter, FrameMeter
 from headscale_saas.transport.http2 import ServerH2
 from headscale_saas.transport.outbound import Outbound, Wire
@@ -40,6 +41,7 @@ class Http2Session:
         "_cutter",
         "_h2",
         "_meter",
+        "_origin",
         "_quiet_until",
         "_retiring",
         "_streams",
@@ -58,6 +60,7 @@ class Http2Session:
         self.out = Outbound(self._h2, wire, self._meter, around, connection.machine, self._closed)
         self._streams: dict[int, Stream] = {}
         self._bodies = 0
+        self._origin = source(connection.peer)
         self._retiring = False
         self._quiet_until = NEVER
         self._quiet(around.limits.first_request_seconds)
@@ -98,6 +101,7 @@ class Http2Session:
         """The connection is gone."""
         streams, self._streams = self._streams, {}
         for stream in streams.values():
+            self._drop_body(stream)
             self.out.forget(stream)
             stream.over()
         self.out.let_go()
@@ -167,7 +171,7 @@ class Http2Session:
         return None
 
     def _expect_body(self, stream: Stream, head: Head) -> None:
-        stream.body = []
+        stream.body = bytearray()
         stream.request = Request(self.connection, *head[:4], body=b"", stream=stream)
         stream.moved_at = self._around.loop.time()
         self._wire.expect(stream.moved_at + self._around.limits.body_seconds)
@@ -179,7 +183,11 @@ class Http2Session:
         stream = self._streams.get(stream_id)
         if stream is None or stream.body is None or not data:
             return
-        stream.body.append(data)
+        if not self._around.bodies.take(self._origin, len(data)):
+            self._drop_body(stream)
+            stream.respond(503)
+            return
+        stream.body += data
         stream.body_bytes += len(data)
         self._bodies += len(data)
         if stream.body_bytes > self._around.limits.body_bytes:
@@ -192,7 +200,7 @@ class Http2Session:
         stream = self._streams.get(stream_id)
         if stream is None or stream.body is None or stream.request is None:
             return
-        body = b"".join(stream.body)
+        body = bytes(stream.body)
         self._drop_body(stream)
         stream.request = stream.request.with_body(body)
         lane = self._around.lane_of(self.connection.machine)
@@ -233,6 +241,7 @@ class Http2Session:
             self._close_if_retired()
 
     def _drop_body(self, stream: Stream) -> None:
+        self._around.bodies.give(self._origin, stream.body_bytes)
         self._bodies -= stream.body_bytes
         stream.body, stream.body_bytes = None, 0
 

@@ -12,6 +12,7 @@ from h2.errors import ErrorCodes
 from h2.stream import H2Stream
 
 from headscale_saas.tailcfg.keys import MachineKey
+from headscale_saas.transport.bodies import Bodies
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.limits import Limits
 
@@ -78,7 +79,7 @@ class Stream:
         self.on_writable: Callable[[], None] | None = None
         self.request: Request | None = None
         self.task: asyncio.Task[None] | None = None
-        self.body: list[bytes] | None = None
+        self.body: bytearray | None = None
         self.body_bytes = 0
         self.queue: deque[memoryview] | None = None
         self.queued = 0
@@ -195,6 +196,7 @@ class Surroundings:
     starts: FairQueue
     loop: asyncio.AbstractEventLoop
     lane_of: LaneOf
+    bodies: Bodies
 
 
 def _call(callback: Callable[[], None] | None) -> None:

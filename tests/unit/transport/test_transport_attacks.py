@@ -20,6 +20,7 @@ from hyperframe.frame import (
 from noise_client import Client, connected, dial, door, echo, hang_up, initiation, upgrade_request, wait_for
 from test_transport_basics import Poll, Slow
 
+from headscale_saas.tailcfg.keys import PrivateKey
 from headscale_saas.transport.limits import Limits, Rate
 from headscale_saas.wire.records import Sealer
 
@@ -220,6 +221,53 @@ async def test_t09_many_unfinished_bodies_are_too_many() -> None:
             client.request("POST", "/", bytes(20_000), end=False)
         await wait_for(lambda: client.closed)
         assert client.goaway == CALM
+
+
+async def test_t09_many_connections_share_what_one_origin_may_have_unfinished() -> None:
+    slow = Slow()
+    async with door(slow, Limits(origin_bodies_bytes=50_000)) as opened:
+        first, second = (
+            await dial(opened.port),
+            await dial(opened.port, machine=PrivateKey(bytes(range(7, 39)))),
+        )
+        held = [first.request("POST", "/", bytes(20_000), end=False) for _ in range(2)]
+        await wait_for(lambda: opened.edge.unfinished_bytes == 40_000)
+        refused = second.request("POST", "/", bytes(20_000), end=False)
+        await wait_for(lambda: refused.ended)
+        assert (refused.status, opened.edge.unfinished_bytes) == (503, 40_000)
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
+        assert (await plain_request(opened.port, head + bytes(20_000))).startswith(b"HTTP/1.1 503 ")
+        first.cancel(held[0])
+        await wait_for(lambda: opened.edge.unfinished_bytes == 20_000)
+        second.request("POST", "/", bytes(20_000))
+        await wait_for(lambda: slow.running and opened.edge.unfinished_bytes == 20_000)
+        await first.close()
+        await wait_for(lambda: opened.edge.unfinished_bytes == 0)
+        await second.close()
+
+
+async def test_t09_unfinished_bodies_of_plain_http_are_counted_until_they_end() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
+    async with door(limits=Limits(process_bodies_bytes=50_000)) as opened:
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        for _ in range(2):
+            writer.write(head + bytes(20_000))
+            await wait_for(lambda: opened.edge.unfinished_bytes == 20_000)
+            writer.write(bytes(10_000))
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+            assert opened.edge.unfinished_bytes == 0
+        writer.write(head + bytes(20_000))
+        await wait_for(lambda: opened.edge.unfinished_bytes == 20_000)
+        await hang_up(writer)
+        await wait_for(lambda: opened.edge.unfinished_bytes == 0)
+
+
+async def plain_request(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read()
+    await hang_up(writer)
+    return answer
 
 
 async def test_t10_a_body_shorter_than_promised_is_never_handled() -> None:
