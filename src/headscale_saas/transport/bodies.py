@@ -16,7 +16,7 @@ class Bodies:
         self.held = 0
 
     def take(self, origin: str, count: int) -> bool:
-        """False, and nothing is taken, if that is more than there may be. `origin`: see `addresses.source`."""
+        """False, and nothing is taken, if that is more than may be. `origin`: see `addresses.source`."""
         of_origin = self._of_origin.get(origin, 0) + count
         if self.held + count > self._most or of_origin > self._most_of_origin:
             return False
