@@ -50,6 +50,9 @@ class Sender(Protocol):
     def abandon(self, stream: "Stream", code: ErrorCodes) -> None: ...
 
 
+_STARTED = State.STARTED  # looked up for every message of every client
+
+
 class Stream:
     """One response. Methods on a closed stream do nothing: the client may leave at any time."""
 
@@ -103,7 +106,7 @@ class Stream:
     @property
     def writable(self) -> bool:
         """The queue is empty: a write of any size would be taken."""
-        return self.state == State.STARTED and not self.queued
+        return self.state is _STARTED and not self.queued
 
     def respond(self, status: int, body: bytes = b"", content_type: str | None = None) -> None:
         """The whole answer. An empty body is said with the headers."""
@@ -122,7 +125,7 @@ class Stream:
 
     def write(self, data: bytes) -> bool:
         """All of it or nothing: True if it is sent or queued. Never blocks, never raises."""
-        if self.state != State.STARTED:
+        if self.state is not _STARTED:
             return False
         if not self.queued and self._sender.send_now(self, data):
             return True

@@ -8,7 +8,8 @@ hold it to `send_data`, byte for byte and window for window.
 from h2.connection import ConnectionState, H2Connection
 from h2.stream import H2Stream, StreamState
 
-_SENDABLE = (StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE)
+_SENDABLE = (StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN)  # a long poll's request has ended
+_CLOSED = ConnectionState.CLOSED
 _HEADER = b"\0\0"  # type DATA, no flags
 
 
@@ -24,7 +25,7 @@ class HotWindows:
     def room(self, stream: H2Stream) -> int:
         """How many bytes the next DATA frame of this stream may carry; 0 if it may not be sent at all."""
         h2 = self._h2
-        if stream.state_machine.state not in _SENDABLE or h2.state_machine.state is ConnectionState.CLOSED:
+        if stream.state_machine.state not in _SENDABLE or h2.state_machine.state is _CLOSED:
             return 0
         windows = h2.outbound_flow_control_window, stream.outbound_flow_control_window
         return max(0, min(*windows, h2.max_outbound_frame_size))
@@ -40,7 +41,7 @@ class HotWindows:
             or size > stream.outbound_flow_control_window
             or size > h2.max_outbound_frame_size
             or stream.state_machine.state not in _SENDABLE
-            or h2.state_machine.state is ConnectionState.CLOSED
+            or h2.state_machine.state is _CLOSED
             or h2._data_to_send
         ):
             return None
