@@ -15,7 +15,7 @@ from headscale_saas.swarm.plan import MAX_CLIENTS, MAX_SECONDS, PHASES, Plan
 from headscale_saas.swarm.report import Report
 
 
-@click.command("swarm")
+@click.command("swarm", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--url", required=True, help="The control server, http://HOST:PORT.")
 @click.option("--key", "keys", default="", help="Reusable auth keys, one for each tailnet: K1,K2,…")
 @click.option("--key-file", type=click.Path(dir_okay=False, path_type=Path), help="The same, one a line.")

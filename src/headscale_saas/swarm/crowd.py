@@ -11,21 +11,23 @@ import asyncio
 import gc
 import resource
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from headscale_saas.errors import Error
+from headscale_saas.errors import Error, Refused, Unavailable
 from headscale_saas.swarm.client import Client
 from headscale_saas.swarm.connection import BROKEN_OFF
 from headscale_saas.swarm.identity import Mark
 from headscale_saas.swarm.plan import Plan
+from headscale_saas.swarm.replies import UnexpectedStatus
 from headscale_saas.swarm.report import Phase, Report
 from headscale_saas.swarm.site import Site
 
 Progress = Callable[[str, int, int], None]
 """Told of the phase, what is done of it, and what there is to do."""
 
+TOO_MANY = 429
 STRIDE = 37
 """From round to round the one who changes something is another."""
 
@@ -41,6 +43,8 @@ class Crowd:
     def __post_init__(self) -> None:
         self.site = Site(self.plan.url)
         self._made = self._changes = 0
+        self._welcome: set[int] = set()
+        """Tailnets that somebody has joined."""
         self.report = Report(self.plan.clients, len(self.plan.keys))
 
     async def join(self, count: int | None = None) -> None:
@@ -48,7 +52,7 @@ class Crowd:
         slots = asyncio.Semaphore(self.plan.concurrency)
         newcomers = [self.newcomer() for _ in range(self.plan.clients if count is None else count)]
         with self._phase("join", len(newcomers)) as phase:
-            await asyncio.gather(*(self._join(client, slots, phase) for client in newcomers))
+            await self._all_or_none([self._join(client, slots, phase) for client in newcomers], newcomers)
         self.clients += [client for client in newcomers if client.poller.is_wanted]
         gc.collect()
         gc.freeze()
@@ -129,10 +133,27 @@ class Crowd:
             if other.number % tailnets == client.number % tailnets and other is not client
         ]
 
+    async def _all_or_none(
+        self, joins: Sequence[Coroutine[None, None, None]], newcomers: Sequence[Client]
+    ) -> None:
+        """If one of them raises, the others end, and so do their clients."""
+        tasks = [asyncio.ensure_future(join) for join in joins]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(client.close() for client in newcomers))
+            raise
+
     async def _join(self, client: Client, slots: asyncio.Semaphore, phase: Phase) -> None:
         async with slots:
             start = time.perf_counter()
-            if await self._tried(client.join(self.key_of(client), timeout=self.plan.limit_seconds)):
+            tailnet = client.number % len(self.plan.keys)
+            join = client.join(self.key_of(client), timeout=self.plan.limit_seconds)
+            if await self._tried(join, is_final=tailnet not in self._welcome):
+                self._welcome.add(tailnet)
                 phase.waits.append(_since(start))
             else:
                 phase.missing += 1
@@ -162,10 +183,13 @@ class Crowd:
             phase.missing += 1
         self._step(phase)
 
-    async def _tried(self, action: Coroutine[None, None, object]) -> bool:
+    async def _tried(self, action: Coroutine[None, None, object], *, is_final: bool = False) -> bool:
+        """Whether it was done. `is_final`: where the server says no, nobody else need ask."""
         try:
             await action
         except (Error, OSError, TimeoutError) as error:
+            if is_final and _says_no(error):
+                raise Unavailable(f"nobody can join at {self.plan.url}: {error}") from None
             self.report.add_error(error)
             return False
         return True
@@ -195,19 +219,29 @@ class Crowd:
         return all(known.get(other.identity.node_key) == other.endpoints for other in self.neighbours(client))
 
 
+def _says_no(error: Exception) -> bool:
+    """A refusal, and an address where nobody listens; not silence, which may pass."""
+    if isinstance(error, UnexpectedStatus):
+        return 400 <= error.status < 500 and error.status != TOO_MANY
+    return isinstance(error, Refused | OSError) and not isinstance(error, TimeoutError | ConnectionResetError)
+
+
 def _since(start: float) -> float:
     """Milliseconds since that moment of `perf_counter`."""
     return (time.perf_counter() - start) * 1000
 
 
 async def run(plan: Plan, progress: Progress = lambda name, done, total: None) -> Report:
-    """All phases of the plan. Raises Forbidden for a public address, TimeoutError after `total_seconds`."""
+    """All phases of the plan. Raises Forbidden for a public address, Unavailable if
+    nobody can join, TimeoutError after `total_seconds`."""
     crowd = Crowd(plan, progress)
     if not plan.own_server:
         await crowd.site.demand_private()
     raise_file_limit()
     async with asyncio.timeout(plan.total_seconds):
         for name in plan.phases:
+            if name != "join" and not crowd.clients:
+                raise Unavailable(f"nobody has joined at {plan.url}: {'; '.join(crowd.report.errors)}")
             await getattr(crowd, name)()
             await crowd.settle()
         return await crowd.finish()

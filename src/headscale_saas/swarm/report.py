@@ -91,7 +91,8 @@ class Report:
         for name in columns:
             table.add_column(name, justify="right" if name else "left")
         for phase in self.phases:
-            table.add_row(*(str(value) for value in phase.summary().values()))
+            figures = phase.summary().values()
+            table.add_row(*("-" if str(value) == "nan" else str(value) for value in figures))
         return table
 
     def verdict(self) -> list[str]:

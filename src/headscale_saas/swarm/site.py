@@ -5,7 +5,7 @@ import ssl
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from headscale_saas.errors import Forbidden, Invalid, ProtocolError
+from headscale_saas.errors import Forbidden, Invalid, ProtocolError, Unavailable
 from headscale_saas.swarm.identity import CAPABILITY_VERSION
 from headscale_saas.swarm.oracle import IsolationOracle
 from headscale_saas.tailcfg.codec import decode
@@ -49,8 +49,11 @@ class Site:
         self._key = None
 
     async def demand_private(self) -> None:
-        """Raises Forbidden unless every address of the host is loopback or private."""
-        found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port)
+        """Raises Forbidden unless every address of the host is loopback or private, Unavailable for none."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port)
+        except OSError as problem:
+            raise Unavailable(f"{self.host}: {problem.strerror}") from None
         for address in {str(info[4][0]).partition("%")[0] for info in found}:
             ip = ip_address(address)
             if not (ip.is_loopback or ip.is_private or ip.is_link_local):
