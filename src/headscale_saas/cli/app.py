@@ -18,7 +18,7 @@ from headscale_saas.cli.flags import hoist
 from headscale_saas.cli.logins import auth
 from headscale_saas.cli.nodes import nodes
 from headscale_saas.cli.output import FORMATS, Printer
-from headscale_saas.cli.server import completion, configtest, generate, health, serve, version
+from headscale_saas.cli.server import completion, configtest, generate, health, help_, serve, version
 from headscale_saas.cli.session import Line
 from headscale_saas.cli.tailnets import tailnets
 from headscale_saas.cli.users import users
@@ -89,7 +89,7 @@ def root(context: click.Context, config: str, output: str, force: bool, tailnet:
 
 
 for part in (
-    serve, version, configtest, health, generate, completion,
+    serve, version, configtest, health, generate, completion, help_,
     users, nodes, preauthkeys, apikeys, auth, tailnets, clusters, db,
 ):  # fmt: skip
     root.add_command(part)

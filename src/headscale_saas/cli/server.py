@@ -72,6 +72,21 @@ def private_key() -> None:
     current_line().printer.result({"private_key": text}, text)
 
 
+@click.command("help", cls=Command)
+@click.argument("topic", nargs=-1, metavar="[COMMAND]...")
+@click.pass_context
+def help_(context: click.Context, topic: tuple[str, ...]) -> None:
+    """Show what a command does: headscale help users list."""
+    root = context.find_root()
+    command, place = root.command, root
+    for word in topic:
+        found = command.get_command(place, word) if isinstance(command, click.Group) else None
+        if found is None:
+            raise click.UsageError(f'unknown help topic "{" ".join(topic)}"', root)
+        command, place = found, click.Context(found, info_name=found.name, parent=place)
+    click.echo(command.get_help(place))
+
+
 @click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context

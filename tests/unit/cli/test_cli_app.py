@@ -128,3 +128,23 @@ def test_a_fault_of_ours_does_not_spill_what_it_met(
 def test_completion_is_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     assert "_HEADSCALE_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("help", "Usage: headscale [OPTIONS] [COMMAND]"),
+        ("help users", "Usage: headscale users"),
+        ("help user ls", "Usage: headscale users list"),
+        ("help swarm", "Usage: headscale swarm"),
+        ("help help", "Usage: headscale help"),
+    ],
+)
+def test_help_is_a_command_too(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 0
+    assert capsys.readouterr().out.startswith(words)
+
+
+def test_help_on_nothing_known_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "users", "bogus"]) == 1
+    assert capsys.readouterr().err.startswith('Error: unknown help topic "users bogus"')
