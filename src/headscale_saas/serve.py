@@ -137,8 +137,7 @@ class Worker:
                     tasks.append(group.create_task(metrics.answer(channel, self._metrics_text, self.stop)))
                 await self._stopping.wait()
                 await self.edge.drain(drain)
-                for task in tasks:
-                    task.cancel()
+                await _cancel(tasks)
             if not self._status:  # a process that was declared dead has nothing to report any more
                 await self._presence.flush(FLUSH_SECONDS)
         finally:
@@ -277,6 +276,15 @@ class Worker:
                 "/machine/ssh/": side.not_built,
             },
         )
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels until all have ended: `asyncio.wait_for` may lose a cancellation (until Python 3.12)."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.5)
 
 
 def _refresh_seconds(config: Config) -> float | None:
