@@ -17,7 +17,7 @@ def db() -> None:
 def migrate() -> None:
     """Bring the database to the schema of this release."""
     from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415 - only here is a database needed
-    from headscale_saas.store.migrate import migrate as bring  # noqa: PLC0415
+    from headscale_saas.store.migrate import migrate as bring  # noqa: PLC0415 - nor the migrations
 
     config = current_line().config()
     bring(config.database.direct_dsn or find_dsn(config))
@@ -27,8 +27,8 @@ def migrate() -> None:
 @db.command("status")
 def status() -> None:
     """Say which schema the database has, and whether this release works with it."""
-    from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415
-    from headscale_saas.store.migrate import SCHEMA_VERSION, installed  # noqa: PLC0415
+    from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415 - as above
+    from headscale_saas.store.migrate import SCHEMA_VERSION, installed  # noqa: PLC0415 - as above
 
     config = current_line().config()
     version, oldest = installed(config.database.direct_dsn or find_dsn(config))
@@ -49,7 +49,7 @@ def _advice(version: int, oldest: int, wanted: int) -> str:
 @click.option("--show-password", is_flag=True, help="Do not hide the password.")
 def url(show_password: bool) -> None:
     """Print the URL of the database, for psql and pg_dump."""
-    from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415
+    from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415 - as above
 
     dsn = find_dsn(current_line().config())
     text = dsn if show_password else without_password(dsn)

@@ -43,7 +43,7 @@ class Line:
     def load(self) -> "Loaded":
         """The configuration. Raises Invalid with all its faults."""
         from headscale_saas.config import load  # noqa: PLC0415 - `version` and `--help` need none of it
-        from headscale_saas.observe.logs import configure  # noqa: PLC0415
+        from headscale_saas.observe.logs import configure  # noqa: PLC0415 - as above
 
         if self.owns_process:  # stdout is for answers; `serve` sets its own
             configure("error", "text", cluster_id=0, process="cli")

@@ -111,10 +111,6 @@ class Database:
         """Actions that wait in the write lanes."""
         return sum(len(lane) for lane, _ in self._lanes.values())
 
-    def drop_connections(self) -> None:
-        """Makes every connection anew: for when another server has taken over."""
-        self._pool.drop()
-
     async def write(
         self,
         tailnet: TailnetId,

@@ -44,10 +44,6 @@ class Site:
                 self._key = await self._ask_key()
         return self._key
 
-    def forget_key(self) -> None:
-        """The next dial asks again, as a client does when it starts."""
-        self._key = None
-
     async def demand_private(self) -> None:
         """Raises Forbidden unless every address of the host is loopback or private, Unavailable for none."""
         try:

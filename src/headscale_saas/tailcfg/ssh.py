@@ -5,7 +5,7 @@ Member names are lower camel case here.
 
 from msgspec import field
 
-from headscale_saas.tailcfg.codec import Int32, Int64, Time, Wire, settle_times
+from headscale_saas.tailcfg.codec import Int64, Time, Wire, settle_times
 
 
 class SSHPrincipal(Wire, frozen=True, rename="camel"):
@@ -57,15 +57,3 @@ class SSHPolicy(Wire, frozen=True, rename="camel", omit_defaults=False):
     """The first matching rule wins; no rule = nobody. There is no "unset": send no rules."""
 
     rules: tuple[SSHRule, ...] = ()
-
-
-class SSHEventNotifyRequest(Wire, frozen=True):
-    """A node's report of a recording failure. `event_type` 1 rejected, 2 terminated, 3 failed."""
-
-    event_type: Int32 = 0
-    connection_id: str = field(default="", name="ConnectionID")
-    cap_version: Int32 = 0
-    node_key: str = ""
-    src_node: Int64 = 0
-    ssh_user: str = field(default="", name="SSHUser")
-    local_user: str = ""
