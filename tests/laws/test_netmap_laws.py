@@ -73,13 +73,16 @@ class Cliques(AllowAll):
     def peer_attributes(self, audience: Any, peer: Node) -> CapMap:
         return {"suggest-exit-node": ()} if "::/0" in self.peer_routes(audience, peer) else {}
 
-    def filters(self, node: Node) -> Filters:
-        chunks = {f"user-{user}" for user in (1, 2, 3) if user != node.user_id}
-        ports = (NetPortRange(ip=str(node.ipv4)),)
+    def hides_ipv4(self, audience: Any, node: Node) -> bool:
+        return audience[1] == 3 or node.user_id == 3
+
+    def filters(self, audience: Any) -> Filters:
+        chunks = {f"user-{user}" for user in (1, 2, 3) if user != audience[1]}
+        ports = (NetPortRange(ip=f"192.0.2.{audience[1] or 0}"),)
         return {name: (FilterRule(src_ips=(name,), dst_ports=ports),) for name in sorted(chunks)}
 
-    def ssh_policy(self, node: Node) -> SSHPolicy:
-        return SSHPolicy(rules=(SSHRule(principals=(SSHPrincipal(node_ip=str(node.ipv4)),)),))
+    def ssh_policy(self, audience: Any) -> SSHPolicy:
+        return SSHPolicy(rules=(SSHRule(principals=(SSHPrincipal(node_ip=f"192.0.2.{audience[1]}"),)),))
 
     def node_attributes(self, node: Node) -> CapMap:
         return {"funnel": ()} if node.user_id == 2 else {}

@@ -29,12 +29,46 @@ NOBODY = NodeId(0)
 MOST_STEPS = 64
 
 
+class Pack:
+    """Makes bytes of deltas. Classes that are told the same share them: small messages are known by text."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, bytes] = {}
+
+    def __call__(self, delta: SharedDelta, viewer: NodeId, *, compressed: bool) -> bytes:
+        """Ready to be written; only who is mentioned in a message gets a copy of its own."""
+        return b"".join(self._message(message, viewer, compressed=compressed) for message in delta)
+
+    def _message(self, message: SharedMessage, viewer: NodeId, *, compressed: bool) -> bytes:
+        if viewer in message.mentions:
+            pieces = message.pieces(without=viewer)
+            return pack(pieces, compressed=compressed) if pieces else b""
+        if not compressed:
+            return frame(message.text())
+        if message.packed is None:
+            message.packed = self._shared(message.pieces())
+        return message.packed
+
+    def _shared(self, pieces: list[Piece]) -> bytes:
+        if len(pieces) != 1 or isinstance(pieces[0], Shared):
+            return pack(pieces, compressed=True)
+        packed = self._known.get(pieces[0])
+        if packed is None:
+            packed = self._known[pieces[0]] = pack(pieces, compressed=True)
+        return packed
+
+
 class Passing:
     """One message for many: viewers that are not `concerned` are told `shared`, and are at `after` then."""
 
-    __slots__ = ("_packed", "after", "concerned", "shared")
+    __slots__ = ("_pack", "_packed", "after", "concerned", "shared")
 
-    def __init__(self, after: ClassView, shared: SharedDelta, concerned: frozenset[NodeId]) -> None:
+    def __init__(
+        self, after: ClassView, shared: SharedDelta, concerned: frozenset[NodeId], pack: "Pack"
+    ) -> None:
+        self._pack = pack
         self.after = after
         self.shared = shared
         self.concerned = concerned
@@ -44,7 +78,7 @@ class Passing:
         """The bytes to write; b"" if there is nothing to tell."""
         data = self._packed.get(compressed)
         if data is None:
-            data = self._packed[compressed] = pack_delta(self.shared, NOBODY, compressed=compressed)
+            data = self._packed[compressed] = self._pack(self.shared, NOBODY, compressed=compressed)
         return data
 
 
@@ -59,6 +93,7 @@ class Frames:
         self._classes: dict[ClassKey, ClassView] = {}
         self._deltas: dict[tuple[int, int], tuple[ClassView, SharedDelta]] = {}
         self._passing: dict[int, tuple[ClassView, Passing | None]] = {}
+        self.pack_delta = Pack()
 
     def advance(self, snapshot: Snapshot, touched: Touched) -> None:
         """From here on everything is made for this snapshot; `touched` is what the step touched."""
@@ -67,6 +102,7 @@ class Frames:
         self._classes.clear()
         self._deltas.clear()
         self._passing.clear()
+        self.pack_delta = Pack()
 
     def view(self, node: Node) -> View:
         """The view of a node of the newest snapshot; like viewers share the class view."""
@@ -102,18 +138,17 @@ class Frames:
 
     def _find_passing(self, before: ClassView) -> "Passing | None":
         snapshot, touched = self._snapshot, self._narrowed(before)
-        is_own_same = (
-            before.compiled is snapshot.compiled
-            and before.environment is snapshot.environment
-            and before.state.users is snapshot.state.users
-            and before.state.tailnet.settings is snapshot.state.tailnet.settings
-        )
-        if touched is None or not is_own_same:
+        moved = snapshot.compiled.moved_since(before.compiled)
+        are_settings_same = before.state.tailnet.settings is snapshot.state.tailnet.settings
+        if touched is None or moved is None or not are_settings_same:
             return None
         after = self._class(before.audience, before.wire_class)
         shared = self.shared(before, after)
-        concerned = touched.nodes.union(*(message.mentions for message in shared))
-        return Passing(after, shared, concerned)
+        concerned = touched.nodes.union(moved, *(message.mentions for message in shared))
+        if touched.users:
+            owned = (node.id for node in snapshot.state.nodes.values() if node.user_id in touched.users)
+            concerned = concerned.union(owned)
+        return Passing(after, shared, concerned, self.pack_delta)
 
     def warming(self, node: Node) -> Iterator[None]:
         """Encodes the peers that the first netmap of the node's class needs, some at a step; else nothing.
@@ -153,27 +188,11 @@ def pack(pieces: Iterable[Piece], *, compressed: bool) -> bytes:
     return frame(b"".join(_packed(p) if isinstance(p, Shared) else compress(p) for p in pieces))
 
 
-def pack_delta(delta: SharedDelta, viewer: NodeId, *, compressed: bool) -> bytes:
-    """The messages of a delta, ready to be written; only who is mentioned in one gets a copy of its own."""
-    return b"".join(_pack_message(message, viewer, compressed=compressed) for message in delta)
-
-
 def pack_one(message: bytes, *, compressed: bool) -> bytes:
     """One message for one session."""
     if message is full.KEEP_ALIVE:
         return KEEP_ALIVE_ZSTD if compressed else KEEP_ALIVE
     return frame(compress(message) if compressed else message)
-
-
-def _pack_message(message: SharedMessage, viewer: NodeId, *, compressed: bool) -> bytes:
-    if viewer in message.mentions:
-        pieces = message.pieces(without=viewer)
-        return pack(pieces, compressed=compressed) if pieces else b""
-    if not compressed:
-        return frame(message.text())
-    if message.packed is None:
-        message.packed = pack(message.pieces(), compressed=True)
-    return message.packed
 
 
 def _packed(piece: Shared) -> bytes:

@@ -10,8 +10,7 @@ from headscale_saas.netmap.identity import peer_user
 from headscale_saas.netmap.members import (
     Members,
     array,
-    changed_common_members,
-    changed_filters,
+    changed_class_members,
     inside,
     message,
     own_members,
@@ -97,22 +96,17 @@ def shared_delta_in_steps(
         if count % CHUNK_ITEMS == 0:
             yield
     peers.add_profiles(_changed_users(before, after, touched))
-    return peers.messages(changed_common_members(before, after))
+    return peers.messages(changed_class_members(before, after))
 
 
 def own_delta(before: View, after: View) -> bytes | None:
-    """What only this viewer must be told: its own row, packet filter and SSH policy. None = nothing."""
+    """What only this viewer must be told: its own row and profile. None = nothing."""
     if _is_own_same(before, after):
         return None
     old = own_members(before)
     members = {name: value for name, value in own_members(after).items() if old.get(name) != value}
     if (profile := own_profile(after)) != own_profile(before):
         members["UserProfiles"] = array([profile])
-    filters = changed_filters(
-        before.of_class.compiled.filters(before.viewer), after.of_class.compiled.filters(after.viewer)
-    )
-    if filters is not None:
-        members["PacketFilters"] = filters
     return message(members) if members else None
 
 
@@ -228,8 +222,7 @@ def _is_own_same(before: View, after: View) -> bool:
 def _is_policy_same(before: View, after: View) -> bool:
     old, new, node = before.of_class.compiled, after.of_class.compiled, after.viewer
     return old is new or (
-        old.filters(node) is new.filters(node)
-        and old.ssh_policy(node) == new.ssh_policy(node)
-        and old.served_routes(node) == new.served_routes(node)
+        old.served_routes(node) == new.served_routes(node)
         and old.node_attributes(node) == new.node_attributes(node)
+        and old.hides_ipv4(before.of_class.audience, node) == new.hides_ipv4(after.of_class.audience, node)
     )

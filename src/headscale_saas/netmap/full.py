@@ -1,6 +1,6 @@
 """The whole netmap, in pieces: most are chunks that all viewers of a class share.
 
-    {"Peers":[ chunk … own chunk without the viewer … ],"UserProfiles":[ chunk … own profile ],"Node":… }
+    {"Peers":[ chunk … own chunk without the viewer … ],"UserProfiles":[ chunk … own profile ],rest"Node":… }
 
 Compressed one by one and put together, the pieces are still one message: zstd frames concatenate.
 """
@@ -10,15 +10,14 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from headscale_saas.netmap.members import (
-    all_filters,
-    common_members,
+    class_members,
     inside,
     message,
     own_members,
     own_profile,
 )
 from headscale_saas.netmap.peers import Book, Fragments
-from headscale_saas.netmap.pieces import Piece, append_chunks, joined
+from headscale_saas.netmap.pieces import Piece, Shared, append_chunks, joined
 from headscale_saas.netmap.view import View
 from headscale_saas.tailcfg.codec import encode
 
@@ -42,17 +41,14 @@ def full_pieces(view: View, book: Book, now: datetime) -> list[Piece]:
         closing = b","
     else:
         closing += b'],"UserProfiles":['
-    pieces.append(closing + own_profile(view) + b"]," + head(view, now) + b"}")
+    pieces.append(closing + own_profile(view) + b"],")
+    pieces += [Shared(book.rest, is_first=True), _tail(view, now) + b"}"]
     return pieces
 
 
-def head(view: View, now: datetime) -> bytes:
-    """The members besides Peers and UserProfiles, without braces."""
-    members = common_members(view.of_class) | own_members(view)
-    members["PacketFilters"] = all_filters(view.of_class.compiled.filters(view.viewer))
-    members["Health"] = b"[]"
-    members["ControlTime"] = encode(now)
-    return inside(members)
+def _tail(view: View, now: datetime) -> bytes:
+    """The members that are this viewer's own, without braces."""
+    return inside(own_members(view) | {"Health": b"[]", "ControlTime": encode(now)})
 
 
 def full_response(view: View, now: datetime) -> bytes:
@@ -62,7 +58,8 @@ def full_response(view: View, now: datetime) -> bytes:
 
 def response_without_peers(view: View, now: datetime) -> bytes:
     """For the one-time fetch that asks to omit peers."""
-    return b'{"UserProfiles":[' + own_profile(view) + b"]," + head(view, now) + b"}"
+    rest = inside(class_members(view.of_class))
+    return b'{"UserProfiles":[' + own_profile(view) + b"]," + rest + b"," + _tail(view, now) + b"}"
 
 
 def farewell(view: View, now: datetime) -> bytes:

@@ -1,4 +1,6 @@
-"""Members of a map message as JSON: those that all nodes of a tailnet are told, and those of one node."""
+"""Members of a map message as JSON: those told to a whole tailnet, to a class of viewers, and to one node."""
+
+from operator import is_
 
 from headscale_saas.netmap.dns import dns_config
 from headscale_saas.netmap.identity import self_profile
@@ -31,7 +33,7 @@ def common_members(view: ClassView) -> Members:
     """What every node of the tailnet is told alike."""
     settings = view.state.tailnet.settings
     members = {
-        "DERPMap": view.environment.derp_map_json,
+        "DERPMap": view.environment.derp_map_with(view.compiled.relays),
         "DNSConfig": encode(dns_config(settings)),
         "Domain": encode(view.environment.domain),
         "CollectServices": b"false",
@@ -43,20 +45,53 @@ def common_members(view: ClassView) -> Members:
 
 def changed_common_members(before: ClassView, after: ClassView) -> Members:
     """The common members that differ. (Logging that was once turned off stays off in a running client.)"""
-    is_same = before.state.tailnet.settings == after.state.tailnet.settings
-    if is_same and before.environment is after.environment:
+    if same(_common_facts(before), _common_facts(after)):
         return {}
     old = common_members(before)
     return {name: value for name, value in common_members(after).items() if old.get(name) != value}
 
 
+def _common_facts(view: ClassView) -> tuple[object, ...]:
+    """All that the common members depend on."""
+    return view.state.tailnet.settings, view.environment, view.compiled.relays
+
+
+def class_members(view: ClassView) -> Members:
+    """What all viewers of the class are told alike, besides peers: also what may come in at them."""
+    filters, ssh = view.compiled.filters(view.audience), view.compiled.ssh_policy(view.audience)
+    rules = {"PacketFilters": encode({"*": None, **filters}), "SSHPolicy": encode(ssh)}
+    return common_members(view) | rules
+
+
+def class_facts(view: ClassView) -> tuple[object, ...]:
+    """The same objects for two views of a class: then their class members are equal."""
+    rules = view.compiled.filters(view.audience), view.compiled.ssh_policy(view.audience)
+    return (*_common_facts(view), *rules)
+
+
+def changed_class_members(before: ClassView, after: ClassView) -> Members:
+    """The class members that differ; of the packet filter only the named chunks that do."""
+    members = changed_common_members(before, after)
+    filters = changed_filters(
+        before.compiled.filters(before.audience), after.compiled.filters(after.audience)
+    )
+    if filters is not None:
+        members["PacketFilters"] = filters
+    old, new = before.compiled.ssh_policy(before.audience), after.compiled.ssh_policy(after.audience)
+    if old is not new and old != new:
+        members["SSHPolicy"] = encode(new)
+    return members
+
+
 def own_members(view: View) -> Members:
-    """What only this node is told, but for the packet filter."""
+    """What only this node is told."""
     state, compiled, node = view.of_class.state, view.of_class.compiled, view.viewer
     settings = state.tailnet.settings
     owner = None if node.user_id is None else state.users.get(node.user_id)
-    row = self_row(node, settings, owner, compiled.served_routes(node), compiled.node_attributes(node))
-    members = {"Node": encode(row), "SSHPolicy": encode(compiled.ssh_policy(node))}
+    hides_ipv4 = compiled.hides_ipv4(view.of_class.audience, node)
+    routes, attributes = compiled.served_routes(node), compiled.node_attributes(node)
+    row = self_row(node, settings, owner, routes, attributes, hides_ipv4=hides_ipv4)
+    members = {"Node": encode(row)}
     if node.capver < DEFAULT_AUTO_UPDATE_CAP:
         members["DefaultAutoUpdate"] = encode(settings.auto_update)
     return members
@@ -66,9 +101,9 @@ def own_profile(view: View) -> bytes:
     return encode(self_profile(view.of_class.state, view.viewer))
 
 
-def all_filters(filters: Filters) -> bytes:
-    """The whole packet filter; `"*": null` forgets whatever the client had before."""
-    return encode({"*": None, **filters})
+def same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    """Whether they hold the very same objects: to compare what is in them would take longer."""
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def changed_filters(before: Filters, after: Filters) -> bytes | None:

@@ -7,6 +7,7 @@ one chunk and never moves the others.
 from collections.abc import Iterable, Iterator, Sequence
 
 from headscale_saas.netmap.identity import peer_profile, peer_user
+from headscale_saas.netmap.members import class_facts, class_members, inside, same
 from headscale_saas.netmap.pieces import Chunk
 from headscale_saas.netmap.rows import peer_row
 from headscale_saas.netmap.view import ClassView
@@ -65,7 +66,8 @@ def row_of(view: ClassView, node: Node) -> WireNode:
     """The peer as this class of viewers is told."""
     compiled, audience = view.compiled, view.audience
     routes = compiled.peer_routes(audience, node)
-    return peer_row(node, view.state.tailnet.settings, routes, compiled.peer_attributes(audience, node))
+    attributes, hides_ipv4 = compiled.peer_attributes(audience, node), compiled.hides_ipv4(audience, node)
+    return peer_row(node, view.state.tailnet.settings, routes, attributes, hides_ipv4=hides_ipv4)
 
 
 def profile_of(view: ClassView, user_id: UserId) -> UserProfile:
@@ -90,9 +92,9 @@ def changed_nodes(before: ClassView, after: ClassView, touched: Touched | None =
 
 
 class Book:
-    """All peers and profiles that a class of viewers is told, in chunks; it follows the class."""
+    """All that a class of viewers is told, in chunks; it follows the class. `rest` are all other members."""
 
-    __slots__ = ("_fragments", "_peers", "_profiles", "_users", "_view")
+    __slots__ = ("_facts", "_fragments", "_peers", "_profiles", "_users", "_view", "rest")
 
     def __init__(self, fragments: Fragments) -> None:
         self._fragments = fragments
@@ -100,6 +102,8 @@ class Book:
         self._peers: dict[int, tuple[Chunk, frozenset[UserId]]] = {}
         self._profiles: dict[int, Chunk] = {}
         self._users: frozenset[UserId] = frozenset()
+        self._facts: tuple[object, ...] = ()
+        self.rest = Chunk(b"", {})
 
     def turn_to(self, view: ClassView, touched: Touched | None = None) -> None:
         """Makes the chunks those of this view; only those with a changed row are made anew."""
@@ -117,6 +121,9 @@ class Book:
         if users != self._users or before is None or before.state.users is not view.state.users:
             self._users = users
             self._renew_profiles(view)
+        if not same(facts := class_facts(view), self._facts):
+            self._facts = facts
+            self.rest = Chunk(b"", {0: inside(class_members(view)) + b","})
 
     @property
     def peers(self) -> Sequence[Chunk]:
@@ -164,6 +171,7 @@ def _facts(view: ClassView, node: Node) -> Facts:
         view.state.tailnet.settings.base_domain,
         compiled.peer_routes(audience, node),
         encode(attributes) if attributes else b"",
+        compiled.hides_ipv4(audience, node),
     )
 
 

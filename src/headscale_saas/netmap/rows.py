@@ -22,9 +22,11 @@ RANDOM_PORT = "randomize-client-port"
 ADMINS = frozenset({Role.OWNER, Role.ADMIN})
 
 
-def peer_row(node: Node, settings: Settings, routes: tuple[str, ...], attributes: CapMap) -> WireNode:
+def peer_row(
+    node: Node, settings: Settings, routes: tuple[str, ...], attributes: CapMap, *, hides_ipv4: bool = False
+) -> WireNode:
     """A node as its peers are told. `routes` are those it serves to them."""
-    addresses = own_prefixes(node)
+    addresses = own_prefixes(node, hides_ipv4=hides_ipv4)
     return WireNode(
         id=node.id,
         stable_id=node.stable_id,
@@ -50,12 +52,18 @@ def peer_row(node: Node, settings: Settings, routes: tuple[str, ...], attributes
 
 
 def self_row(
-    node: Node, settings: Settings, owner: User | None, routes: tuple[str, ...], attributes: CapMap
+    node: Node,
+    settings: Settings,
+    owner: User | None,
+    routes: tuple[str, ...],
+    attributes: CapMap,
+    *,
+    hides_ipv4: bool = False,
 ) -> WireNode:
     """A node as itself is told. What it reports all the time (endpoints, network) is not told back:
     every change of this row makes the client rebuild everything.
     """
-    addresses = own_prefixes(node)
+    addresses = own_prefixes(node, hides_ipv4=hides_ipv4)
     capabilities = self_capabilities(node, settings, owner) | attributes
     return WireNode(
         id=node.id,
@@ -110,8 +118,8 @@ def peer_hostinfo(info: Hostinfo) -> Hostinfo:
     )
 
 
-def own_prefixes(node: Node) -> tuple[str, ...]:
-    v4 = () if node.ipv4 is None else (f"{node.ipv4}/32",)
+def own_prefixes(node: Node, *, hides_ipv4: bool = False) -> tuple[str, ...]:
+    v4 = () if node.ipv4 is None or hides_ipv4 else (f"{node.ipv4}/32",)
     v6 = () if node.ipv6 is None else (f"{node.ipv6}/128",)
     return v4 + v6
 

@@ -1,6 +1,9 @@
 """From where a netmap is looked at: the class of viewers, and the viewer."""
 
+from msgspec.structs import replace
+
 from headscale_saas.policy import Audience, Compiled
+from headscale_saas.policy.language.document import PolicyRelays
 from headscale_saas.tailcfg.capver import wire_class
 from headscale_saas.tailcfg.codec import encode
 from headscale_saas.tailcfg.derpmap import DERPMap, DERPNode, DERPRegion, HomeParams
@@ -17,12 +20,22 @@ class Environment:
     Immutable; make a new one when a fact changes.
     """
 
-    __slots__ = ("derp_map", "derp_map_json", "domain")
+    __slots__ = ("_with_relays", "derp_map", "derp_map_json", "domain")
 
     def __init__(self, derp_map: DERPMap, domain: str) -> None:
         self.derp_map = derp_map
         self.derp_map_json = encode(_explicit(derp_map))
         self.domain = domain
+        self._with_relays: tuple[PolicyRelays, bytes] | None = None
+
+    def derp_map_with(self, relays: PolicyRelays | None) -> bytes:
+        """The map as JSON, changed as a policy says."""
+        if relays is None:
+            return self.derp_map_json
+        known = self._with_relays
+        if known is None or known[0] is not relays:
+            known = self._with_relays = (relays, encode(_explicit(_changed(self.derp_map, relays))))
+        return known[1]
 
 
 def placeholder_derp_map() -> DERPMap:
@@ -43,6 +56,13 @@ def placeholder_derp_map() -> DERPMap:
         region_id=PLACEHOLDER_REGION, region_code="none", region_name="No relay", nodes=(node,)
     )
     return DERPMap(regions={PLACEHOLDER_REGION: region})
+
+
+def _changed(derp_map: DERPMap, relays: PolicyRelays) -> DERPMap:
+    """The policy's regions over the usual ones, or in place of them. One relay at least must remain."""
+    usual = {} if relays.omit_default_regions else derp_map.regions or {}
+    regions = {number: region for number, region in {**usual, **relays.regions}.items() if region is not None}
+    return replace(derp_map, regions=regions or placeholder_derp_map().regions)
 
 
 def _explicit(derp_map: DERPMap) -> DERPMap:

@@ -3,6 +3,7 @@
 from types import MappingProxyType
 
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
+from headscale_saas.policy.language.document import PolicyRelays
 from headscale_saas.tailcfg.filters import FilterRule, NetPortRange
 from headscale_saas.tailcfg.node import CapMap
 from headscale_saas.tailcfg.ssh import SSHPolicy
@@ -40,14 +41,21 @@ class AllowAll:
     def peer_attributes(self, audience: Audience, peer: Node) -> CapMap:
         return {}
 
-    def filters(self, node: Node) -> Filters:
-        return CLOSED if self.audience(node) == NOTHING else OPEN
+    def hides_ipv4(self, audience: Audience, node: Node) -> bool:
+        return False
 
-    def ssh_policy(self, node: Node) -> SSHPolicy:
+    def filters(self, audience: Audience) -> Filters:
+        return OPEN if audience == EVERYTHING else CLOSED
+
+    def ssh_policy(self, audience: Audience) -> SSHPolicy:
         return NO_SSH
 
     def node_attributes(self, node: Node) -> CapMap:
         return {}
+
+    @property
+    def relays(self) -> PolicyRelays | None:
+        return None
 
     def served_routes(self, node: Node) -> tuple[str, ...]:
         return self._served.get(node.id, ())

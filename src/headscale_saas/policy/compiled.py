@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Protocol
 
+from headscale_saas.policy.language.document import PolicyRelays
 from headscale_saas.tailcfg.filters import FilterRule
 from headscale_saas.tailcfg.node import CapMap
 from headscale_saas.tailcfg.ssh import SSHPolicy
@@ -31,17 +32,25 @@ class Compiled(Protocol):
     def peer_attributes(self, audience: Audience, peer: Node) -> CapMap:
         """Capabilities of the peer that these viewers are told of (such as `suggest-exit-node`)."""
 
-    def filters(self, node: Node) -> Filters:
-        """What may come in at this node. The same object while nothing changed: `is` is a quick check."""
+    def hides_ipv4(self, audience: Audience, node: Node) -> bool:
+        """Whether these viewers are told of the node (a peer, or themselves) without its IPv4 address."""
 
-    def ssh_policy(self, node: Node) -> SSHPolicy:
-        """Who may log in at this node by Tailscale SSH."""
+    def filters(self, audience: Audience) -> Filters:
+        """What may come in at these viewers. The same object while nothing changed: `is` is a quick check."""
+
+    def ssh_policy(self, audience: Audience) -> SSHPolicy:
+        """Who may log in at these viewers by Tailscale SSH. The same object while nothing changed."""
 
     def node_attributes(self, node: Node) -> CapMap:
         """Capabilities the policy adds to the node's own."""
+
+    @property
+    def relays(self) -> PolicyRelays | None:
+        """What the policy changes in the map of relays. The same object while nothing changed."""
 
     def served_routes(self, node: Node) -> tuple[str, ...]:
         """All the routes the node serves now, as the node itself is told; sorted."""
 
     def moved_since(self, before: "Compiled") -> frozenset[NodeId] | None:
-        """Nodes that may look different to somebody though their row did not change; None = all of them."""
+        """Nodes that may look different to somebody, or be told other things of themselves, though their row
+        did not change; None = all of them. Audiences of all other nodes are those they were."""

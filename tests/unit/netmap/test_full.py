@@ -122,7 +122,7 @@ def test_a_viewer_costs_only_its_own_chunk_and_its_head() -> None:
     first = {id(p.chunk) for p in full_pieces(look(state, 5), book, EPOCH) if isinstance(p, Shared)}
     pieces = full_pieces(look(state, 70), book, EPOCH)
     shared = {id(piece.chunk) for piece in pieces if isinstance(piece, Shared)}
-    assert len(shared & first) == len(shared) - 1 == 10  # nine spans of peers and one of profiles
+    assert len(shared & first) == len(shared) - 1 == 11  # nine spans of peers, one of profiles, the rest
     assert len([piece for piece in pieces if isinstance(piece, bytes)]) == 2
 
 
