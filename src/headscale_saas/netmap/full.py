@@ -1,6 +1,6 @@
 """The whole netmap, in pieces: most are chunks that all viewers of a class share.
 
-    {"Peers":[ chunk … own chunk without the viewer … ],"UserProfiles":[ chunk … own profile ],rest"Node":… }
+    {rest"Peers":[ chunk … own chunk without the viewer … ],"UserProfiles":[ chunk … own profile ],"Node":… }
 
 Compressed one by one and put together, the pieces are still one message: zstd frames concatenate.
 """
@@ -31,9 +31,9 @@ LONG_AGO = timedelta(days=1)
 def full_pieces(view: View, book: Book, now: datetime) -> list[Piece]:
     """The whole netmap of the viewer; joined, the pieces are one JSON object. Turns the book to the view."""
     book.turn_to(view.of_class)
-    pieces: list[Piece] = []
+    pieces: list[Piece] = [Shared(book.rest, is_first=True)]
     has_peers = append_chunks(pieces, book.peers, without=view.viewer.id)
-    closing = b"" if has_peers else b'{"Peers":['
+    closing = b"" if has_peers else b'"Peers":['
     if book.profiles:
         if closing:
             pieces.append(closing)
@@ -41,8 +41,7 @@ def full_pieces(view: View, book: Book, now: datetime) -> list[Piece]:
         closing = b","
     else:
         closing += b'],"UserProfiles":['
-    pieces.append(closing + own_profile(view) + b"],")
-    pieces += [Shared(book.rest, is_first=True), _tail(view, now) + b"}"]
+    pieces.append(closing + own_profile(view) + b"]," + _tail(view, now) + b"}")
     return pieces
 
 

@@ -123,7 +123,7 @@ class Book:
             self._renew_profiles(view)
         if not same(facts := class_facts(view), self._facts):
             self._facts = facts
-            self.rest = Chunk(b"", {0: inside(class_members(view)) + b","})
+            self.rest = Chunk(b"", {0: b"{" + inside(class_members(view)) + b","})
 
     @property
     def peers(self) -> Sequence[Chunk]:
@@ -147,7 +147,7 @@ class Book:
         known = self._peers.get(span)
         if known is None or known[0].items != items:
             users = frozenset(peer_user(node) for node in nodes)
-            self._peers[span] = (Chunk(b'{"Peers":[', items), users)
+            self._peers[span] = (Chunk(b'"Peers":[', items), users)
 
     def _renew_profiles(self, view: ClassView) -> None:
         spans: dict[int, dict[int, bytes]] = {}
