@@ -51,7 +51,12 @@ class Measuring:
         metrics.lane_waiting.set(self._database.waiting)
         metrics.connections.labels("control").set(self._edge.connections)
         self._follow(
-            metrics.handshakes, {("done",): counts.handshakes, ("failed",): counts.failed_handshakes}
+            metrics.handshakes,
+            {
+                ("done",): counts.handshakes - counts.handshakes_by_old_key,
+                ("old_key",): counts.handshakes_by_old_key,
+                ("failed",): counts.failed_handshakes,
+            },
         )
         self._follow(metrics.responses_sent, {("ok", kind): total for kind, total in self._hub.sent.items()})
 

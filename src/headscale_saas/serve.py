@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
-from headscale_saas import metrics, version
+from headscale_saas import metrics, noise_keys, version
 from headscale_saas.actions import presence as presence_actions
 from headscale_saas.actions import upkeep
 from headscale_saas.actions.approvals import no_policy
@@ -157,6 +157,7 @@ class Worker:
         yield self._takeovers.poll()
         yield self._derp.run()
         yield self._look_at_logins()
+        yield self._follow_noise_keys()
         yield upkeep.run_forever(self._database)
         if not self._config.database.pooler or self._config.database.direct_url.get_secret_value():
             yield self._listener.run()
@@ -188,6 +189,14 @@ class Worker:
                 await self._logins.look(self._database)
             except (Error, OSError) as error:
                 log.warning("logins_not_read", error=str(error))
+
+    async def _follow_noise_keys(self) -> None:
+        def use(keys: ServerKeys) -> None:
+            self._keys = keys
+            self.edge.use_keys(keys)
+
+        config = self._config
+        await noise_keys.follow(self._database, config.noise.private_key_path, config.secrets.key_path, use)
 
     def _derp_map_changed(self, derp_map: DERPMap) -> None:
         for snapshot in self._cache.renew_environment(self._environment(derp_map)):

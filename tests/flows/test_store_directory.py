@@ -140,8 +140,14 @@ async def test_one_noise_key_serves(database_dsn: str) -> None:
         assert await directory.set_noise_key_state(tx, new, "serving")
         keys = await directory.list_noise_keys(tx)
         assert [(key.public_key, key.state) for key in keys] == [(new, "serving"), (old, "accepted")]
-        await directory.set_noise_key_state(tx, old, "retired")
-        assert [key.public_key for key in await directory.list_noise_keys(tx)] == [new]
+        assert not await directory.retire_noise_key(tx, new)
+        assert await directory.retire_noise_key(tx, old)
+        keys = await directory.list_noise_keys(tx)
+        assert [(key.public_key, key.state) for key in keys] == [(new, "serving"), (old, "retired")]
+        assert keys[1].private_wrapped is None
+        assert not await directory.retire_noise_key(tx, old)
+        assert await directory.revive_noise_key(tx, old, b"wrapped")
+        assert not await directory.revive_noise_key(tx, new, b"wrapped")
 
 
 async def test_keys_lead_to_their_tailnet(database_dsn: str) -> None:

@@ -17,5 +17,5 @@ upkeep     what time alone changes: expiry, ephemeral nodes, things that are swe
 nodes      what an admin does to a node
 users, auth_keys, api_keys     the same for their nouns
 settings   what an admin sets for the whole tailnet
-tailnets, clusters             the same for what stands above a tailnet
+tailnets, clusters, noise_keys the same for what stands above a tailnet
 """

@@ -17,6 +17,7 @@ from headscale_saas.cli.databases import db
 from headscale_saas.cli.flags import hoist
 from headscale_saas.cli.logins import auth
 from headscale_saas.cli.nodes import nodes
+from headscale_saas.cli.noise_keys import noisekeys
 from headscale_saas.cli.output import FORMATS, Printer
 from headscale_saas.cli.server import completion, configtest, generate, health, help_, serve, version
 from headscale_saas.cli.session import Line
@@ -90,7 +91,7 @@ def root(context: click.Context, config: str, output: str, force: bool, tailnet:
 
 for part in (
     serve, version, configtest, health, generate, completion, help_,
-    users, nodes, preauthkeys, apikeys, auth, tailnets, clusters, db,
+    users, nodes, preauthkeys, apikeys, auth, tailnets, clusters, noisekeys, db,
 ):  # fmt: skip
     root.add_command(part)
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from headscale_saas.cli.messages import ApiKey, Cluster, Health, Node, PreAuthKey, Tailnet, User
+from headscale_saas.cli.messages import ApiKey, Cluster, Health, Node, NoiseKey, PreAuthKey, Tailnet, User
+from headscale_saas.tailcfg.keys import PrivateKey
 
 
 class AdminClient(Protocol):
@@ -79,7 +80,7 @@ class AdminClient(Protocol):
 
 
 class ServiceClient(Protocol):
-    """Tailnets and clusters."""
+    """Tailnets, clusters and the service's Noise keys."""
 
     async def create_tailnet(
         self, name: str, *, cluster: int = 0, display_name: str = "", base_domain: str = ""
@@ -111,6 +112,18 @@ class ServiceClient(Protocol):
         ...
 
     async def list_clusters(self) -> list[Cluster]: ...
+
+    async def list_noise_keys(self) -> list[NoiseKey]: ...
+
+    async def add_noise_key(self, private: PrivateKey | None) -> NoiseKey:
+        """None: a new one is made."""
+        ...
+
+    async def serve_noise_key(self, key: str) -> NoiseKey:
+        """`key` is a public key, or how it begins."""
+        ...
+
+    async def retire_noise_key(self, key: str) -> NoiseKey: ...
 
 
 class Client(AdminClient, ServiceClient, Protocol):

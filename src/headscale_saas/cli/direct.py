@@ -5,8 +5,9 @@ from datetime import datetime
 
 import msgspec
 
-from headscale_saas import founding
+from headscale_saas import founding, noise_keys
 from headscale_saas.actions import api_keys, auth_keys, clusters, logins, nodes, tailnets, users
+from headscale_saas.actions import noise_keys as noise_key_actions
 from headscale_saas.actions.approvals import no_policy
 from headscale_saas.cli import messages, translate
 from headscale_saas.clock import Clock
@@ -15,6 +16,7 @@ from headscale_saas.errors import NotFound
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import tailnet_by_name
 from headscale_saas.store.feed import Doorbell
+from headscale_saas.tailcfg.keys import PrivateKey
 from headscale_saas.tailnet.model import Actor, ClusterId, KeyId, Node, NodeId, TailnetId, User, UserId
 from headscale_saas.tailnet.routes import served_routes
 
@@ -283,3 +285,19 @@ class DirectClient:
 
     async def list_clusters(self) -> list[messages.Cluster]:
         return [translate.cluster_message(one) for one in await clusters.list_clusters(self._database)]
+
+    # Noise keys
+
+    async def list_noise_keys(self) -> list[messages.NoiseKey]:
+        found = await noise_key_actions.list_noise_keys(self._database)
+        return [translate.noise_key_message(one) for one in found]
+
+    async def add_noise_key(self, private: PrivateKey | None) -> messages.NoiseKey:
+        added = await noise_keys.add(self._database, self._config.secrets.key_path, private)
+        return translate.noise_key_message(added)
+
+    async def serve_noise_key(self, key: str) -> messages.NoiseKey:
+        return translate.noise_key_message(await noise_key_actions.serve_noise_key(self._database, key))
+
+    async def retire_noise_key(self, key: str) -> messages.NoiseKey:
+        return translate.noise_key_message(await noise_key_actions.retire_noise_key(self._database, key))

@@ -111,6 +111,14 @@ class Tailnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prefixes: list[str] = []
 
 
+class NoiseKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Ours. The public half; `state` is serving, accepted or retired."""
+
+    key: str = ""
+    state: str = ""
+    created_at: Timestamp | None = None
+
+
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Ours. `capacity` is a number of tailnets."""
 

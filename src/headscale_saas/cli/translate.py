@@ -6,7 +6,7 @@ from datetime import datetime
 from headscale_saas.access.credentials import PREFIX_LENGTH, KeyKind, masked
 from headscale_saas.cli import messages
 from headscale_saas.cli.messages import TAGGED_DEVICES, Timestamp
-from headscale_saas.store.directory import Cluster, TailnetHead
+from headscale_saas.store.directory import Cluster, NoiseKey, TailnetHead
 from headscale_saas.tailnet.model import (
     ApiKey,
     AuthKey,
@@ -128,6 +128,12 @@ def head_message(head: TailnetHead) -> messages.Tailnet:
         cluster_id=head.cluster_id,
         version=head.version,
         created_at=Timestamp.of(head.created_at),
+    )
+
+
+def noise_key_message(key: NoiseKey) -> messages.NoiseKey:
+    return messages.NoiseKey(
+        key=str(key.public_key), state=key.state, created_at=Timestamp.of(key.created_at)
     )
 
 

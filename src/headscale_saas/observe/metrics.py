@@ -45,7 +45,9 @@ class Metrics:
 
         # Clients
         self.connections = gauge("connections", "Open connections.", "door")
-        self.handshakes = counter("noise_handshakes", "Noise handshakes.", "result")
+        self.handshakes = counter(
+            "noise_handshakes", "Noise handshakes; old_key: by a key that no longer serves.", "result"
+        )
         self.registrations = counter("registrations", "Registration requests.", "result")
         self.sessions = gauge("map_sessions", "Open map streams.")
         self.responses_sent = counter("mapresponse_sent", "Map messages written.", "status", "type")

@@ -32,6 +32,8 @@ class Counts:
     connections: int = 0
     refused_requests: int = 0
     handshakes: int = 0
+    handshakes_by_old_key: int = 0
+    """Those among them whose client does not know our serving key yet."""
     failed_handshakes: int = 0
 
 
@@ -244,6 +246,7 @@ class NoiseConnection(asyncio.Protocol):
             self._refuse(opening.refusal)
             return
         self._host.counts.handshakes += 1
+        self._host.counts.handshakes_by_old_key += caller.server_key != self._host.keys.serving
         self._sealer = sealer = Sealer(accepted.channel.server_to_client)
         self._opener = Opener(accepted.channel.client_to_server)
         who = Connection(accepted.machine_key, accepted.protocol_version, self._peer)

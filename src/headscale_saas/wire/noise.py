@@ -106,7 +106,9 @@ class Introduction:
     A machine's key is known to its own tailnet only, so nobody can take turns away from another.
     """
 
-    __slots__ = ("_initiation", "_private", "_state", "_theirs", "machine_key", "protocol_version")
+    __slots__ = (
+        "_initiation", "_private", "_state", "_theirs", "machine_key", "protocol_version", "server_key",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -114,14 +116,16 @@ class Introduction:
         protocol_version: int,
         state: "_Symmetric",
         theirs: X25519PublicKey,
-        private: X25519PrivateKey,
+        ours: tuple[X25519PrivateKey, bytes],
         initiation: bytes,
     ) -> None:
         self.machine_key = machine_key
         self.protocol_version = protocol_version
+        self.server_key = ours[1]
+        """Our public key that they know us by."""
         self._state = state
         self._theirs = theirs
-        self._private = private
+        self._private = ours[0]
         self._initiation = initiation
 
     def accept(self, ephemeral: PrivateKey) -> Accepted:
@@ -227,7 +231,7 @@ def _heard(private: X25519PrivateKey, public: bytes, initiation: bytes, version:
     state.mix(client_ephemeral)
     theirs = X25519PublicKey.from_public_bytes(client_ephemeral)
     machine = MachineKey(state.open(state.derive(private.exchange(theirs)), initiation[37:85]))
-    return Introduction(machine, version, state, theirs, private, initiation)
+    return Introduction(machine, version, state, theirs, (private, public), initiation)
 
 
 def _initiation_version(initiation: bytes) -> int:

@@ -47,6 +47,8 @@ from headscale_saas.store.directory.noise_keys import (
     NoiseKey,
     add_noise_key,
     list_noise_keys,
+    retire_noise_key,
+    revive_noise_key,
     set_noise_key_state,
 )
 from headscale_saas.store.directory.processes import (
@@ -111,6 +113,8 @@ __all__ = [
     "reserve_auth_key",
     "reserve_machine",
     "reserve_node_key",
+    "retire_noise_key",
+    "revive_noise_key",
     "set_cluster_state",
     "set_noise_key_state",
     "sign_off",

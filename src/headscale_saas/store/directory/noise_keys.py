@@ -18,10 +18,10 @@ class NoiseKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_noise_keys(tx: DirectoryTx) -> list[NoiseKey]:
-    """All that are not retired, the serving one first."""
+    """The serving one first, retired ones last."""
     rows = await tx.fetch(
-        "select public_key, private_wrapped, state, created_at from noise_keys where state <> 'retired'"
-        " order by state <> 'serving', created_at"
+        "select public_key, private_wrapped, state, created_at from noise_keys"
+        " order by state <> 'serving', state = 'retired', created_at"
     )
     return [
         NoiseKey(
@@ -46,6 +46,30 @@ async def add_noise_key(
         state,
     )
     return made > 0
+
+
+async def revive_noise_key(tx: DirectoryTx, public_key: MachineKey, private_wrapped: bytes) -> bool:
+    """A retired key is accepted again, and as new as one just added. False if it is not retired."""
+    revived = await tx.execute(
+        "update noise_keys set state = 'accepted', private_wrapped = $2, created_at = now()"
+        " where public_key = $1 and state = 'retired'",
+        public_key,
+        private_wrapped,
+    )
+    return revived > 0
+
+
+async def retire_noise_key(tx: DirectoryTx, public_key: MachineKey) -> bool:
+    """Its private half is deleted; the public one stays, to tell an old key file from a strange one.
+
+    False if it is not accepted: gone before, or serving.
+    """
+    retired = await tx.execute(
+        "update noise_keys set state = 'retired', private_wrapped = null"
+        " where public_key = $1 and state = 'accepted'",
+        public_key,
+    )
+    return retired > 0
 
 
 async def set_noise_key_state(tx: DirectoryTx, public_key: MachineKey, state: str) -> bool:
