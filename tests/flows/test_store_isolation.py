@@ -31,6 +31,8 @@ SAMPLES = {
     "freed_addresses": "(tailnet_id, cluster_id, address, freed_at) values ($1, 1, '100.64.0.9', now())",
     "sessions": "(tailnet_id, cluster_id, node_id, token, process, started_at)"
     " values ($1, 1, 9, 1, 1, now())",
+    "policy_versions": "(tailnet_id, cluster_id, number, text, size, etag, actor_kind, actor, origin, at)"
+    " values ($1, 1, 9, '', 0, encode(sha256(''), 'hex'), '', '', '', now())",
     "changes": "(tailnet_id, cluster_id, version, process, at) values ($1, 1, 9, 1, now())",
     "audit": "(tailnet_id, cluster_id, id, process, at, actor_kind, actor, origin, action, target)"
     " values ($1, 1, 9, 1, now(), '', '', '', '', '')",

@@ -15,6 +15,7 @@ STATE_TABLES = (
     "nodes",
     "freed_addresses",
     "sessions",
+    "policy_versions",
 )
 """The tables whose `cluster_id` follows the placement; a test compares them with the catalogue."""
 
