@@ -3,7 +3,7 @@
 Histories of a small tailnet are made at random; the client is `swarm.netmap`, which knows nothing of ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -66,6 +66,14 @@ class Cliques(AllowAll):
     def sees(self, audience: Any, peer: Node) -> bool:
         state, user_id = audience
         return super().sees(state, peer) and (peer.user_id in (None, user_id) or peer.id == 64)
+
+    def peers(self, audience: Any) -> None:
+        return None  # more than they see, which is allowed
+
+    def aspect(self, audience: Any, peer: Node) -> Hashable:
+        if not self.sees(audience, peer):
+            return None
+        return self.peer_routes(audience, peer), self.hides_ipv4(audience, peer)
 
     def peer_routes(self, audience: Any, peer: Node) -> tuple[str, ...]:
         return super().peer_routes(audience[0], peer) if audience[1] != 2 else ()

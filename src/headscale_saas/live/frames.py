@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from headscale_saas.live.cache import Snapshot
 from headscale_saas.netmap import full
-from headscale_saas.netmap.delta import SharedDelta, SharedMessage, shared_delta
+from headscale_saas.netmap.delta import SharedDelta, SharedMessage, shared_delta, shared_delta_in_steps
 from headscale_saas.netmap.peers import Book, Fragments
 from headscale_saas.netmap.pieces import Piece, Shared, joined
 from headscale_saas.netmap.view import ClassView, View, class_of
@@ -125,6 +125,19 @@ class Frames:
             known = before, shared_delta(before, after, self._narrowed(before), self._fragments)
             self._deltas[id(before), id(after)] = known
         return known[1]
+
+    def telling(self, before: ClassView, node: Node) -> Iterator[None]:
+        """Computes what brings this viewer's class here, in steps of some 3 ms; nothing if it is known.
+
+        A new policy may show everybody other peers: with 1,000 of them that is more than one slice.
+        """
+        snapshot, after = self._snapshot, self.view(node).of_class
+        if before is after or (id(before), id(after)) in self._deltas:
+            return
+        touched = self._narrowed(before)
+        shared = yield from shared_delta_in_steps(before, after, touched, self._fragments)
+        if self._snapshot is snapshot:
+            self._deltas[id(before), id(after)] = before, shared
 
     def passing(self, before: ClassView) -> "Passing | None":
         """What all viewers of a class are told alike, but for those in `concerned`.

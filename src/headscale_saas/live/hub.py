@@ -206,6 +206,7 @@ class TailnetSessions:
                 yield from self._broadcast()
             for _ in range(min(len(self._singles), SINGLES_IN_A_ROW)):
                 yield from self._warming(self._singles[0])
+                yield from self._telling(self._singles[0])
                 session = self._singles.popleft()
                 session.is_queued = False
                 self._advance(session)
@@ -226,6 +227,7 @@ class TailnetSessions:
             if session.sent is not None and not session.is_queued:
                 passing = self._frames.passing(session.sent.of_class)
                 if passing is None or session.node_id in passing.concerned:
+                    yield from self._telling(session)
                     self._advance(session)
                 else:
                     self._pass_on(session, passing)
@@ -233,6 +235,11 @@ class TailnetSessions:
                 yield
         now = self._clock.monotonic()
         self._rests_until = now + min(REST_FACTOR * (now - began), MOST_REST_SECONDS)
+
+    def _telling(self, session: MapSession) -> Iterator[None]:
+        node = self._snapshot.state.nodes.get(session.node_id)
+        if session.sent is not None and node is not None and session.stream.writable:
+            yield from self._frames.telling(session.sent.of_class, node)
 
     def _pass_on(self, session: MapSession, passing: Passing) -> None:
         """The hot path: this session is told what all others are told, too."""

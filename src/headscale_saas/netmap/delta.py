@@ -17,7 +17,7 @@ from headscale_saas.netmap.members import (
     own_profile,
 )
 from headscale_saas.netmap.patch import Way, disco_patch, needs_disco_patch, patches, way
-from headscale_saas.netmap.peers import Fragments, changed_nodes, profile_of, row_of
+from headscale_saas.netmap.peers import Fragments, changed_nodes, facts_of, profile_of, row_of
 from headscale_saas.netmap.pieces import Chunk, Piece, append_chunks, joined
 from headscale_saas.netmap.view import ClassView, View
 from headscale_saas.tailcfg.codec import encode
@@ -143,7 +143,8 @@ class _PeerDelta:
         if not user_ids:
             return
         after = self._after
-        shown = {peer_user(n) for n in after.state.nodes.values() if after.compiled.sees(after.audience, n)}
+        nodes = map(after.visible, after.peers())
+        shown = {peer_user(node) for node in nodes if node is not None}
         for user_id in sorted(user_ids & shown):
             self._profiles[user_id] = self._fragments.profile(after, user_id)
 
@@ -167,6 +168,8 @@ class _PeerDelta:
         self._tell_user(now)
 
     def _change(self, was: Node, now: Node) -> None:
+        if was is now and facts_of(self._before, was) == facts_of(self._after, now):
+            return
         old, new = row_of(self._before, was), row_of(self._after, now)
         how = way(old, new)
         if how is Way.SAME:

@@ -35,7 +35,7 @@ class Fragments:
         entry = self._peers.get(node.id)
         if entry is None or entry[0] is not node:
             entry = self._peers[node.id] = (node, {})
-        facts = _facts(view, node)
+        facts = facts_of(view, node)
         fragment = entry[1].get(facts)
         if fragment is None:
             fragment = entry[1][facts] = encode(row_of(view, node))
@@ -50,7 +50,7 @@ class Fragments:
 
     def warming(self, view: ClassView) -> Iterator[None]:
         """Encodes all peers of the view, with a pause after every 64 (some 2 ms); a Book then finds them."""
-        for count, node_id in enumerate(view.state.nodes, 1):
+        for count, node_id in enumerate(view.peers(), 1):
             if (node := view.visible(node_id)) is not None:
                 self.peer(view, node)
             if count % (1 << SPAN_BITS) == 0:
@@ -82,7 +82,7 @@ def changed_nodes(before: ClassView, after: ClassView, touched: Touched | None =
     old, new = before.state.nodes, after.state.nodes
     moved = after.compiled.moved_since(before.compiled)
     if moved is None or not _is_same_class(before, after):
-        return sorted(old.keys() | new.keys())
+        return sorted({*before.peers(), *after.peers()})
     if touched is not None:
         return sorted(moved | touched.nodes)
     if old is new:
@@ -111,7 +111,7 @@ class Book:
         if before is view:
             return
         if before is None:
-            changed: Iterable[NodeId] = view.state.nodes
+            changed: Iterable[NodeId] = view.peers()
         else:
             changed = changed_nodes(before, view, touched)
         spans = {node_id >> SPAN_BITS for node_id in changed}
@@ -162,17 +162,10 @@ class Book:
         }
 
 
-def _facts(view: ClassView, node: Node) -> Facts:
-    """All that a fragment depends on besides the node's row."""
+def facts_of(view: ClassView, node: Node) -> Facts:
+    """All that the peer's form depends on besides its row."""
     compiled, audience = view.compiled, view.audience
-    attributes = compiled.peer_attributes(audience, node)
-    return (
-        view.wire_class,
-        view.state.tailnet.settings.base_domain,
-        compiled.peer_routes(audience, node),
-        encode(attributes) if attributes else b"",
-        compiled.hides_ipv4(audience, node),
-    )
+    return view.wire_class, view.state.tailnet.settings.base_domain, compiled.aspect(audience, node)
 
 
 def _is_same_class(before: ClassView, after: ClassView) -> bool:

@@ -1,5 +1,7 @@
 """From where a netmap is looked at: the class of viewers, and the viewer."""
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from headscale_saas.policy import Audience, Compiled
@@ -98,6 +100,11 @@ class ClassView:
         """The node, if viewers of this class are told of it."""
         node = self.state.nodes.get(node_id)
         return node if node is not None and self.compiled.sees(self.audience, node) else None
+
+    def peers(self) -> Collection[NodeId]:
+        """Where to look for what viewers of this class are told of, in order of id."""
+        peers = self.compiled.peers(self.audience)
+        return self.state.nodes.keys() if peers is None else peers
 
 
 class View:

@@ -1,5 +1,6 @@
 """The policy of a tailnet without one: everyone may reach everyone, and nothing else is granted."""
 
+from collections.abc import Hashable, Sequence
 from types import MappingProxyType
 
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
@@ -31,6 +32,12 @@ class AllowAll:
 
     def audience(self, node: Node) -> Audience:
         return NOTHING if node.expired or not node.authorized else EVERYTHING
+
+    def peers(self, audience: Audience) -> Sequence[NodeId] | None:
+        return None if audience == EVERYTHING else ()
+
+    def aspect(self, audience: Audience, peer: Node) -> Hashable:
+        return self._served.get(peer.id, ()) if audience == EVERYTHING else None
 
     def sees(self, audience: Audience, peer: Node) -> bool:
         return audience == EVERYTHING

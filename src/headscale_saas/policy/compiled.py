@@ -1,6 +1,6 @@
 """What a compiled policy answers. It belongs to one state of one tailnet and never changes."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 from headscale_saas.policy.language.document import PolicyRelays
@@ -22,6 +22,13 @@ class Compiled(Protocol):
 
     def audience(self, node: Node) -> Audience:
         """The class of viewers this node belongs to. Expired and unauthorized nodes see no peers."""
+
+    def peers(self, audience: Audience) -> Sequence[NodeId] | None:
+        """Where to look for what these viewers are told of: ascending, nobody missing; None = everybody."""
+
+    def aspect(self, audience: Audience, peer: Node) -> Hashable:
+        """None: these viewers are not told of the peer. Else a value; while it and the peer's row stay equal,
+        so does what they are told of it: routes, attributes, addresses."""
 
     def sees(self, audience: Audience, peer: Node) -> bool:
         """Whether these viewers are told of the peer. (That no viewer is its own peer is not asked here.)"""
