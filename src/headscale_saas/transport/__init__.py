@@ -14,7 +14,7 @@ frames      cutting and counting frames before `h2` sees them
 fair        work in slices, round-robin by lane, mostly a tailnet (also for `live`)
 gate        how many connections of one origin are at work before we know who calls
 sweep       deadlines without a timer each
-bodies      memory of unfinished request bodies, by origin and of all
+bodies      memory of request bodies until their handlers have finished, by origin and of all
 limits      every size, time and count
 addresses   trusted proxies, origins
 

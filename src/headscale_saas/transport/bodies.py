@@ -1,11 +1,11 @@
-"""How much memory the unfinished request bodies of a process may take, all together and of one origin.
+"""How much memory the request bodies of a process may take, all together and of one origin.
 
 Whoever makes up machine keys has as many connections as he likes, so a limit for each connection is none.
 """
 
 
 class Bodies:
-    """Bytes that were received of bodies that have not ended."""
+    """Bytes of bodies that were received, until what answers them has finished."""
 
     __slots__ = ("_most", "_most_of_origin", "_of_origin", "held")
 
@@ -32,3 +32,26 @@ class Bodies:
         left = self._of_origin.pop(origin) - count
         if left:
             self._of_origin[origin] = left
+
+
+class Share:
+    """What one request has taken."""
+
+    __slots__ = ("_bodies", "_count", "_origin")
+
+    def __init__(self, bodies: Bodies, origin: str) -> None:
+        self._bodies = bodies
+        self._origin = origin
+        self._count = 0
+
+    def take(self, count: int) -> bool:
+        """As `Bodies.take`."""
+        if not self._bodies.take(self._origin, count):
+            return False
+        self._count += count
+        return True
+
+    def give(self) -> None:
+        """Everything; a second time nothing."""
+        count, self._count = self._count, 0
+        self._bodies.give(self._origin, count)

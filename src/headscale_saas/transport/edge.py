@@ -4,7 +4,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Literal, cast
+from functools import partial
+from typing import Any, Literal, cast
 
 import httptools
 from uvicorn.config import Config
@@ -13,7 +14,7 @@ from uvicorn.server import ServerState
 
 from headscale_saas.errors import Invalid
 from headscale_saas.transport.addresses import Proxies, source
-from headscale_saas.transport.bodies import Bodies
+from headscale_saas.transport.bodies import Bodies, Share
 from headscale_saas.transport.connection import Counts
 from headscale_saas.transport.gate import Gate, Ticket
 from headscale_saas.transport.limits import Limits
@@ -77,7 +78,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
-        self._body_of = ""
+        self._shares: dict[RequestResponseCycle, Share] = {}
         self._over = False
         self._is_lost = False
         self._held: bytes | None = None
@@ -123,7 +124,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.sweep.discard(self)
         self._ticket.leave()
-        self._drop_body()
+        for cycle, _ in self.pipeline or ():
+            self._give_body(cycle)
         self._over = self._is_lost = True
         super().connection_lost(exc)
 
@@ -136,7 +138,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._drop_body()
+        self._body_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
@@ -158,27 +160,40 @@ class EdgeProtocol(HttpToolsProtocol):
             self._ticket.leave()
             super().on_headers_complete()
             self._cycles = [cycle for cycle in (*self._cycles, self.cycle) if not cycle.response_complete]
-            self._body_of = source(peer)
+            self._shares[self.cycle] = Share(self._context.bodies, source(peer))
             self._expect(self._context.limits.body_seconds)
 
     def on_body(self, body: bytes) -> None:
         if self._body_bytes + len(body) > self._context.limits.body_bytes:
             self._fail(413, "body too long")
-        if not self._context.bodies.take(self._body_of, len(body)):
-            self._fail(503, "too many unfinished requests")
         self._body_bytes += len(body)
+        if self.cycle.response_complete:
+            return  # nobody keeps it
+        if not self._shares[self.cycle].take(len(body)):
+            self._fail(503, "too many unfinished requests")
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.check_at = NEVER
         self._in_head = True
-        self._drop_body()
         if self._acceptor is None:
             super().on_message_complete()
 
-    def _drop_body(self) -> None:
-        count, self._body_bytes = self._body_bytes, 0
-        self._context.bodies.give(self._body_of, count)
+    # What answers
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, partial(self._run, cycle, app))
+
+    async def _run(self, cycle: RequestResponseCycle, app: Any, *asgi: Any) -> None:
+        """The app has the body until it has finished, also when the client is long gone."""
+        try:
+            await app(*asgi)
+        finally:
+            self._give_body(cycle)
+
+    def _give_body(self, cycle: RequestResponseCycle) -> None:
+        if share := self._shares.pop(cycle, None):
+            share.give()
 
     # Behind the gate
 
@@ -317,7 +332,6 @@ class EdgeProtocol(HttpToolsProtocol):
         """Answers and stops reading into the parser; the socket is closed when the client has read it."""
         self._over = True
         self._ticket.leave()
-        self._drop_body()
         self._context.counts.refused_requests += 1
         if self._silence_app():
             self.transport.abort()

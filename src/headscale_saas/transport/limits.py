@@ -26,9 +26,9 @@ class Limits:
     body_bytes: int = 1 << 20
     body_seconds: float = 30.0
     bodies_bytes: int = 4 << 20
-    """Of all unfinished requests of one connection."""
+    """Of all requests of one connection whose handlers have not finished."""
     origin_bodies_bytes: int = 8 << 20
-    """Of all unfinished requests of one IPv4 address or IPv6 /64; more is refused with 503."""
+    """The same of one IPv4 address or IPv6 /64; more is refused with 503."""
     process_bodies_bytes: int = 64 << 20
 
     before_handshake: int = 256

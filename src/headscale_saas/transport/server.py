@@ -76,8 +76,8 @@ class Edge:
         return len(self._host.connections)
 
     @property
-    def unfinished_bytes(self) -> int:
-        """Of request bodies that have not ended."""
+    def body_bytes(self) -> int:
+        """Of request bodies whose handlers have not finished."""
         return self._bodies.held
 
     def use_keys(self, keys: ServerKeys) -> None:

@@ -101,7 +101,7 @@ class Http2Session:
         """The connection is gone."""
         streams, self._streams = self._streams, {}
         for stream in streams.values():
-            self._drop_body(stream)
+            self._let_body_go(stream)
             self.out.forget(stream)
             stream.over()
         self.out.let_go()
@@ -200,9 +200,7 @@ class Http2Session:
         stream = self._streams.get(stream_id)
         if stream is None or stream.body is None or stream.request is None:
             return
-        body = bytes(stream.body)
-        self._drop_body(stream)
-        stream.request = stream.request.with_body(body)
+        stream.request, stream.body = stream.request.with_body(bytes(stream.body)), None
         lane = self._around.lane_of(self.connection.machine)
         self._around.starts.submit(lane, partial(self._start, stream))
 
@@ -210,6 +208,8 @@ class Http2Session:
         request, stream.request = stream.request, None
         if request is not None and not stream.closed:
             stream.task = self._around.loop.create_task(self._serve(request, stream))
+            # Not at the end of `_serve`, which a task that is cancelled at once never reaches.
+            stream.task.add_done_callback(lambda _: self._drop_body(stream))
 
     async def _serve(self, request: Request, stream: Stream) -> None:
         try:
@@ -232,13 +232,18 @@ class Http2Session:
 
     def _closed(self, stream: Stream) -> None:
         """The stream will not be heard of again; h2 too lets go of it."""
-        self._drop_body(stream)
+        self._let_body_go(stream)
         if self._streams.pop(stream.id, None) is None:
             return
         _ = self._h2.open_inbound_streams  # a property that forgets closed streams
         if not self._streams:
             self._quiet(self._around.limits.idle_seconds)
             self._close_if_retired()
+
+    def _let_body_go(self, stream: Stream) -> None:
+        """Unless a handler has it, which may be at work for longer than its stream is open."""
+        if stream.task is None:
+            self._drop_body(stream)
 
     def _drop_body(self, stream: Stream) -> None:
         self._around.bodies.give(self._origin, stream.body_bytes)

@@ -85,7 +85,8 @@ async def door(
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     work = FairQueue(asyncio.get_running_loop())
-    edge = Edge(plain_app, handler, ServerKeys(SERVER), work=work, limits=limits or Limits(), **options)
+    app = options.pop("app", plain_app)
+    edge = Edge(app, handler, ServerKeys(SERVER), work=work, limits=limits or Limits(), **options)
     await edge.start([listener])
     try:
         yield Door(edge, port)

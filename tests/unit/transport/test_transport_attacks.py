@@ -3,6 +3,8 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
@@ -22,6 +24,7 @@ from test_transport_basics import Poll, Slow
 
 from headscale_saas.tailcfg.keys import PrivateKey
 from headscale_saas.transport.limits import Limits, Rate
+from headscale_saas.transport.streams import Request
 from headscale_saas.wire.records import Sealer
 
 CALM, PROTOCOL = int(ErrorCodes.ENHANCE_YOUR_CALM), int(ErrorCodes.PROTOCOL_ERROR)
@@ -231,19 +234,60 @@ async def test_t09_many_connections_share_what_one_origin_may_have_unfinished() 
             await dial(opened.port, machine=PrivateKey(bytes(range(7, 39)))),
         )
         held = [first.request("POST", "/", bytes(20_000), end=False) for _ in range(2)]
-        await wait_for(lambda: opened.edge.unfinished_bytes == 40_000)
+        await wait_for(lambda: opened.edge.body_bytes == 40_000)
         refused = second.request("POST", "/", bytes(20_000), end=False)
         await wait_for(lambda: refused.ended)
-        assert (refused.status, opened.edge.unfinished_bytes) == (503, 40_000)
+        assert (refused.status, opened.edge.body_bytes) == (503, 40_000)
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
         assert (await plain_request(opened.port, head + bytes(20_000))).startswith(b"HTTP/1.1 503 ")
         first.cancel(held[0])
-        await wait_for(lambda: opened.edge.unfinished_bytes == 20_000)
+        await wait_for(lambda: opened.edge.body_bytes == 20_000)
         second.request("POST", "/", bytes(20_000))
-        await wait_for(lambda: slow.running and opened.edge.unfinished_bytes == 20_000)
+        await wait_for(lambda: slow.running and opened.edge.body_bytes == 40_000)
         await first.close()
-        await wait_for(lambda: opened.edge.unfinished_bytes == 0)
+        await wait_for(lambda: opened.edge.body_bytes == 20_000)
         await second.close()
+        await wait_for(lambda: opened.edge.body_bytes == 0)
+
+
+async def test_t09_a_body_is_counted_until_its_handler_has_finished() -> None:
+    let_go = asyncio.Event()
+    started = []
+
+    async def stubborn(request: Request) -> None:
+        """Goes on after it has answered, and does not mind that nobody listens any more."""
+        started.append(request)
+        if request.path == "/answered":
+            request.stream.respond(200)
+        with suppress(asyncio.CancelledError):
+            await let_go.wait()
+        await let_go.wait()
+
+    async with door(stubborn, Limits(origin_bodies_bytes=50_000)) as opened:
+        client = await dial(opened.port)
+        answer = client.request("POST", "/answered", bytes(20_000))
+        given_up = client.request("POST", "/", bytes(20_000))
+        await wait_for(lambda: len(started) == 2 and answer.ended)
+        client.cancel(given_up)
+        refused = client.request("POST", "/", bytes(20_000))
+        await wait_for(lambda: refused.ended)
+        assert (refused.status, opened.edge.body_bytes) == (503, 40_000)
+        await client.close()
+        await wait_for(lambda: not opened.edge.connections)
+        assert opened.edge.body_bytes == 40_000
+        let_go.set()
+        await wait_for(lambda: opened.edge.body_bytes == 0)
+
+
+async def test_t09_a_body_whose_handler_never_began_is_counted_no_longer() -> None:
+    slow = Slow()
+    async with connected(slow) as (opened, client):
+        frames = client.request("POST", "/", bytes(20_000), end=False)
+        await wait_for(lambda: opened.edge.body_bytes == 20_000)
+        client.h2.end_stream(1)
+        client.cancel(frames)  # with the end in one packet
+        await wait_for(lambda: opened.edge.body_bytes == 0)
+        assert slow.running == slow.cancelled
 
 
 async def test_t09_unfinished_bodies_of_plain_http_are_counted_until_they_end() -> None:
@@ -252,14 +296,34 @@ async def test_t09_unfinished_bodies_of_plain_http_are_counted_until_they_end() 
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         for _ in range(2):
             writer.write(head + bytes(20_000))
-            await wait_for(lambda: opened.edge.unfinished_bytes == 20_000)
+            await wait_for(lambda: opened.edge.body_bytes == 20_000)
             writer.write(bytes(10_000))
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
-            assert opened.edge.unfinished_bytes == 0
+            assert opened.edge.body_bytes == 0
         writer.write(head + bytes(20_000))
-        await wait_for(lambda: opened.edge.unfinished_bytes == 20_000)
+        await wait_for(lambda: opened.edge.body_bytes == 20_000)
         await hang_up(writer)
-        await wait_for(lambda: opened.edge.unfinished_bytes == 0)
+        await wait_for(lambda: opened.edge.body_bytes == 0)
+
+
+async def test_t09_a_body_of_plain_http_is_counted_until_the_app_has_finished() -> None:
+    let_go = asyncio.Event()
+
+    async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await let_go.wait()
+
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n"
+    async with door(app=stubborn, limits=Limits(process_bodies_bytes=50_000)) as opened:
+        _, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        writer.write((head + bytes(20_000)) * 2)  # the second waits for the first to be answered
+        await wait_for(lambda: opened.edge.body_bytes == 40_000)
+        assert (await plain_request(opened.port, head + bytes(20_000))).startswith(b"HTTP/1.1 503 ")
+        await hang_up(writer)
+        await wait_for(lambda: opened.edge.body_bytes == 20_000)
+        let_go.set()
+        await wait_for(lambda: opened.edge.body_bytes == 0)
 
 
 async def plain_request(port: int, request: bytes) -> bytes:
