@@ -1,0 +1,198 @@
+"""The words of a policy as bits: each selector and posture has one, and a node's mask says which contain it.
+
+A user token means the user whose login it is; `name@` means a user without a domain, and the identifier at
+the identity provider is a token too. A group that the document does not define means the members of the
+identity provider's group of that name.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from headscale_saas.policy import spans
+from headscale_saas.policy.language.document import Document
+from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, INTERNET, TAGGED, Kind, Selector
+from headscale_saas.policy.postures import attributes_of, holds
+from headscale_saas.policy.prefixes import PrefixIndex
+from headscale_saas.policy.resolving import literal_spans
+from headscale_saas.policy.spans import Spans
+from headscale_saas.tailnet.model import Node, Role, User
+
+ROLES: Mapping[str, frozenset[Role]] = {
+    "autogroup:member": frozenset(Role),
+    "autogroup:owner": frozenset({Role.OWNER}),
+    "autogroup:admin": frozenset({Role.OWNER, Role.ADMIN}),
+    "autogroup:it-admin": frozenset({Role.IT_ADMIN}),
+    "autogroup:network-admin": frozenset({Role.NETWORK_ADMIN}),
+    "autogroup:billing-admin": frozenset({Role.BILLING_ADMIN}),
+    "autogroup:auditor": frozenset({Role.AUDITOR}),
+}
+
+LITERAL_KINDS = frozenset({Kind.PREFIX, Kind.HOST, Kind.IPSET})
+IDENTITY_KINDS = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG})
+
+
+def indices(mask: int) -> Iterator[int]:
+    """The numbers of the bits that are set, from the lowest."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+class Atoms:
+    """The bits of these selectors, and of the document's postures.
+
+    `literal` are the bits of those that name addresses and not nodes. A selector that can contain no node
+    (`autogroup:self`, services, what was not given here) has no bit.
+    """
+
+    def __init__(self, document: Document, selectors: Iterable[Selector]) -> None:
+        known = dict.fromkeys(selectors)
+        # Identities first: masks of rules that name no address stay short, however many addresses there are.
+        identities = [s for s in known if not is_literal(s) and _may_contain_nodes(s)]
+        literals = [s for s in known if is_literal(s)]
+        self._document = document
+        self._numbers = {selector: number for number, selector in enumerate(identities)}
+        first = len(self._numbers)
+        self._postures = {name: first + number for number, name in enumerate(document.postures)}
+        first += len(self._postures)
+        self._numbers |= {selector: first + number for number, selector in enumerate(literals)}
+        self.spans: Mapping[int, Spans] = {
+            self._numbers[selector]: literal_spans(document, selector) for selector in literals
+        }
+        self.literal = sum(1 << number for number in self.spans)
+        self._prefixes = PrefixIndex(self.spans.items())
+        self._index_identities()
+
+    @property
+    def has_postures(self) -> bool:
+        """Whether masks depend on what devices report."""
+        return bool(self._postures)
+
+    def bit(self, selector: Selector) -> int:
+        """`1 << n`, or 0 if the selector can contain no node."""
+        number = self._numbers.get(selector)
+        return 0 if number is None else 1 << number
+
+    def number(self, selector: Selector) -> int | None:
+        """The n of its bit."""
+        return self._numbers.get(selector)
+
+    def bits(self, selectors: Iterable[Selector]) -> int:
+        mask = 0
+        for selector in selectors:
+            mask |= self.bit(selector)
+        return mask
+
+    def posture_bits(self, names: Iterable[str]) -> int:
+        return sum(1 << self._postures[name] for name in set(names) if name in self._postures)
+
+    def mask(self, node: Node, owner: User | None) -> int:
+        """Which selectors and postures contain the node. `owner` None = it is tagged."""
+        return self.identity(node.tags, owner) | self.place(node)
+
+    def identity(self, tags: tuple[str, ...], owner: User | None) -> int:
+        """The part of the mask that all nodes of this owner, or with these tags, have in common."""
+        mask = self._everyone
+        if tags:
+            mask |= self._tagged
+            for tag in tags:
+                mask |= self._by_tag.get(tag, 0)
+        elif owner is not None:
+            mask |= self._of_user(owner)
+        return mask
+
+    def place(self, node: Node) -> int:
+        """The part of the mask that comes from the node's addresses and what it reports."""
+        mask = 0
+        for address in (node.ipv4, node.ipv6):
+            if address is not None and self.spans:
+                for number in self._prefixes.containing(spans.number(address)):
+                    mask |= 1 << number
+        return mask | self._posture_mask(node) if self._postures else mask
+
+    def overlapping(self, pieces: Spans) -> set[int]:
+        """The numbers of the literal selectors with any of these addresses."""
+        return self._prefixes.overlapping(pieces)
+
+    def _posture_mask(self, node: Node) -> int:
+        attributes = attributes_of(node)
+        known = self._document.postures.items()
+        return self.posture_bits(name for name, assertions in known if holds(assertions, attributes))
+
+    def _of_user(self, user: User) -> int:
+        mask = self._by_role[user.role]
+        tokens = {user.login_name, user.email, user.provider_id, f"{user.name}@"} - {""}
+        for token in tokens:
+            mask |= self._by_login.get(token, 0)
+        mask |= self._by_domain.get(user.login_name.rpartition("@")[2], 0)
+        for group in user.groups:
+            mask |= self._by_claim.get(f"group:{group}", 0)
+        return mask
+
+    def _index_identities(self) -> None:
+        self._everyone = self.bits((ANY, DANGER_ALL))
+        self._tagged = self.bit(TAGGED)
+        self._by_login: dict[str, int] = {}
+        self._by_domain: dict[str, int] = {}
+        self._by_tag: dict[str, int] = {}
+        self._by_claim: dict[str, int] = {}
+        self._by_role = {role: self._role_bits(role) for role in Role}
+        for selector in self._numbers:
+            if selector.kind in IDENTITY_KINDS:
+                self._index(selector, self.bit(selector))
+
+    def _role_bits(self, role: Role) -> int:
+        names = (name for name, roles in ROLES.items() if role in roles)
+        return self.bits(Selector(Kind.AUTOGROUP, name) for name in names)
+
+    def _index(self, selector: Selector, bit: int) -> None:
+        if selector.kind is Kind.GROUP:
+            members = self._document.groups.get(selector.name)
+            if members is None:
+                _add(self._by_claim, selector.name, bit)
+            for member in members or ():
+                self._index(member, bit)
+        elif selector.kind is Kind.USER:
+            _add(self._by_login, selector.name, bit)
+        elif selector.kind is Kind.DOMAIN:
+            _add(self._by_domain, selector.name, bit)
+        else:
+            _add(self._by_tag, selector.name, bit)
+
+
+def is_literal(selector: Selector) -> bool:
+    """Whether it names addresses, whoever has them."""
+    return selector.kind in LITERAL_KINDS or selector == INTERNET
+
+
+def selectors_of(document: Document) -> Iterator[Selector]:
+    """All selectors of a document that are about nodes, except those of its tests, which are plain text."""
+    for acl in document.acls or ():
+        yield from acl.sources
+        yield from (target.host for target in acl.targets)
+    for grant in document.grants or ():
+        yield from (*grant.sources, *grant.destinations)
+        yield from (Selector(Kind.TAG, tag) for tag in grant.via)
+    for rule in document.ssh:
+        yield from (*rule.sources, *rule.destinations)
+    for entry in document.node_attrs:
+        yield from entry.targets
+    for tag, owners in document.tag_owners.items():
+        yield from (Selector(Kind.TAG, tag), *owners)
+    yield from document.exit_node_approvers
+    for approver in document.route_approvers:
+        yield from approver.approvers
+    for approvers in document.service_approvers.values():
+        yield from approvers
+
+
+def _may_contain_nodes(selector: Selector) -> bool:
+    return (
+        selector.kind in IDENTITY_KINDS
+        or selector in (ANY, DANGER_ALL, TAGGED)
+        or (selector.kind is Kind.AUTOGROUP and selector.name in ROLES)
+    )
+
+
+def _add(table: dict[str, int], key: str, bit: int) -> None:
+    table[key] = table.get(key, 0) | bit

@@ -1,0 +1,193 @@
+"""Where the nodes of one state stand: the mask of each, and who has which bit, in buckets of 32 ids.
+
+A bucket never changes; the next state's members share all those in which nothing that matters changed.
+Nodes that are expired or not authorized have a mask, but are nobody's source and no destination.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from headscale_saas.policy.atoms import Atoms, indices
+from headscale_saas.tailnet.changes import Touched
+from headscale_saas.tailnet.model import Node, NodeId, User, UserId
+from headscale_saas.tailnet.state import TailnetState
+
+BUCKET_BITS = 5
+BUCKET_SIZE = 1 << BUCKET_BITS
+
+Addresses = tuple[str, ...]
+
+
+class Bucket:
+    """Nodes whose ids differ only in the lowest five bits, which are their places in a bitmap."""
+
+    __slots__ = ("_having", "_spelled", "nodes")
+
+    def __init__(self, members: Iterable[tuple[Node, int]]) -> None:
+        self.nodes: dict[int, Node] = {}
+        self._having: dict[int, int] = {}
+        self._spelled: dict[int, Addresses] = {}
+        for node, mask in members:
+            place = node.id & (BUCKET_SIZE - 1)
+            self.nodes[place] = node
+            for number in indices(mask):
+                self._having[number] = self._having.get(number, 0) | 1 << place
+
+    def matching(self, numbers: Iterable[int]) -> int:
+        """The bitmap of nodes that have any of these bits."""
+        having, found = self._having, 0
+        for number in numbers:
+            found |= having.get(number, 0)
+        return found
+
+    def addresses(self, bitmap: int) -> Addresses:
+        """All addresses of these nodes, in order of id, IPv4 first."""
+        spelled = self._spelled.get(bitmap)
+        if spelled is None:
+            rows = (self.nodes[place] for place in indices(bitmap))
+            spelled = tuple(text for node in rows for text in addresses_of(node))
+            self._spelled[bitmap] = spelled
+        return spelled
+
+
+class Members:
+    """`masks` of all nodes by id; `of_user` has the ids of a user's own nodes, ascending."""
+
+    __slots__ = ("atoms", "buckets", "masks", "of_user")
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        masks: Mapping[NodeId, int],
+        buckets: Mapping[int, Bucket],
+        of_user: Mapping[UserId, tuple[NodeId, ...]],
+    ) -> None:
+        self.atoms = atoms
+        self.masks = masks
+        self.buckets = buckets
+        self.of_user = of_user
+
+    def matching(self, mask: int, postures: int = 0) -> Iterator[Node]:
+        """The nodes, in order of id, that have any bit of the mask and any of the postures (0 = no matter).
+
+        The rows are as they were when the members changed last: addresses, owner and tags are right.
+        """
+        wanted, required = tuple(indices(mask)), tuple(indices(postures))
+        for bucket in self.buckets.values():
+            bitmap = bucket.matching(wanted)
+            if bitmap and postures:
+                bitmap &= bucket.matching(required)
+            for place in indices(bitmap):
+                yield bucket.nodes[place]
+
+    def advanced(self, before: TailnetState, after: TailnetState, touched: Touched) -> "Members":
+        """The members of the next state; the same object if no mask, no address and no liveness changed.
+
+        `touched` must name at least all rows in which the two states differ.
+        """
+        changed = self._changed(before, after, touched)
+        if not changed:
+            return self
+        masks, owners = dict(self.masks), _Owners(self.atoms, after)
+        for node_id in changed:
+            node = after.nodes.get(node_id)
+            if node is None:
+                masks.pop(node_id, None)
+            else:
+                masks[node_id] = owners.mask(node)
+        spans = {node_id >> BUCKET_BITS for node_id in changed}
+        buckets = _with_buckets(self.buckets, {span: _bucket(after, masks, span) for span in spans})
+        users = {row.user_id for i in changed for row in (before.nodes.get(i), after.nodes.get(i)) if row}
+        return Members(self.atoms, masks, buckets, _with_users(self.of_user, after, users, changed))
+
+    def _changed(self, before: TailnetState, after: TailnetState, touched: Touched) -> set[NodeId]:
+        """The nodes that stand elsewhere now."""
+        moved = {i for i in touched.nodes if self._is_moved(before.nodes.get(i), after.nodes.get(i))}
+        for user_id in touched.users:
+            user = after.users.get(user_id)
+            if user is not before.users.get(user_id):
+                moved.update(i for i in self.of_user.get(user_id, ()) if self._is_other(after, i, user))
+        return moved
+
+    def _is_moved(self, old: Node | None, new: Node | None) -> bool:
+        if old is new:
+            return False
+        if old is None or new is None:
+            return True
+        return _standing(old) != _standing(new) or (
+            self.atoms.has_postures and self.atoms.place(old) != self.atoms.place(new)
+        )
+
+    def _is_other(self, after: TailnetState, node_id: NodeId, owner: User | None) -> bool:
+        node = after.nodes.get(node_id)
+        return node is None or self.atoms.mask(node, owner) != self.masks[node_id]
+
+
+def members_of(atoms: Atoms, state: TailnetState) -> Members:
+    owners = _Owners(atoms, state)
+    masks = {node_id: owners.mask(node) for node_id, node in state.nodes.items()}
+    spans: dict[int, list[tuple[Node, int]]] = {}
+    of_user: dict[UserId, list[NodeId]] = {}
+    for node_id, node in state.nodes.items():
+        if is_live(node):
+            spans.setdefault(node_id >> BUCKET_BITS, []).append((node, masks[node_id]))
+        if node.user_id is not None:
+            of_user.setdefault(node.user_id, []).append(node_id)
+    buckets = {span: Bucket(members) for span, members in spans.items()}
+    return Members(atoms, masks, buckets, {user: tuple(ids) for user, ids in of_user.items()})
+
+
+def is_live(node: Node) -> bool:
+    """Whether it takes part: else it may reach nobody, and nobody it."""
+    return node.authorized and not node.expired
+
+
+def addresses_of(node: Node) -> Addresses:
+    return tuple(str(address) for address in (node.ipv4, node.ipv6) if address is not None)
+
+
+class _Owners:
+    """Masks of one state's nodes; what a user's nodes have in common is looked up once."""
+
+    def __init__(self, atoms: Atoms, state: TailnetState) -> None:
+        self._atoms = atoms
+        self._users = state.users
+        self._known: dict[UserId | tuple[str, ...], int] = {}
+
+    def mask(self, node: Node) -> int:
+        owner = node.tags if node.user_id is None else node.user_id
+        identity = self._known.get(owner)
+        if identity is None:
+            user = None if node.user_id is None else self._users.get(node.user_id)
+            identity = self._known[owner] = self._atoms.identity(node.tags, user)
+        return identity | self._atoms.place(node)
+
+
+def _standing(node: Node) -> tuple[object, ...]:
+    return node.user_id, node.tags, node.ipv4, node.ipv6, is_live(node)
+
+
+def _bucket(state: TailnetState, masks: Mapping[NodeId, int], span: int) -> Bucket:
+    first = span << BUCKET_BITS
+    rows = (state.nodes.get(NodeId(number)) for number in range(first, first + BUCKET_SIZE))
+    return Bucket((node, masks[node.id]) for node in rows if node is not None and is_live(node))
+
+
+def _with_buckets(buckets: Mapping[int, Bucket], changed: Mapping[int, Bucket]) -> Mapping[int, Bucket]:
+    """With these put in, and the emptied ones left out."""
+    result = {span: bucket for span, bucket in {**buckets, **changed}.items() if bucket.nodes}
+    return result if changed.keys() <= buckets.keys() else dict(sorted(result.items()))
+
+
+def _with_users(
+    of_user: Mapping[UserId, tuple[NodeId, ...]],
+    after: TailnetState,
+    users: Iterable[UserId | None],
+    changed: set[NodeId],
+) -> Mapping[UserId, tuple[NodeId, ...]]:
+    result = dict(of_user)
+    for user_id in users:
+        if user_id is not None:
+            ids = changed.union(of_user.get(user_id, ()))
+            owned = (i for i in sorted(ids) if (row := after.nodes.get(i)) and row.user_id == user_id)
+            result[user_id] = tuple(owned)
+    return result
