@@ -1,5 +1,6 @@
 """This process's share of the tailnets: caches and connections, nothing that cannot be rebuilt.
 
+compiling policies, compiled beside the loop
 cache     tailnet id -> Snapshot (state, compiled policy, environment): load, catch up, evict
 follower  doorbells, attaching clients and the safety poll, all leading to the one catch-up
 hub       the map sessions of this process by tailnet; publishes snapshots to them in fair slices

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from headscale_saas.errors import Error, Unavailable
+from headscale_saas.live.compiling import Compiling
 from headscale_saas.netmap.view import Environment
 from headscale_saas.observe import get_logger
-from headscale_saas.policy import Compiled, advance, compile_policy
+from headscale_saas.policy import Compiled, advance
 from headscale_saas.store import changelog
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import FeedTx
@@ -52,6 +53,7 @@ class Cache:
         self._machines: dict[MachineKey, TailnetId] = {}
         self._identity: object = None
         self.environment = environment
+        self.compiling = Compiling()
 
     @property
     def tailnets(self) -> Collection[TailnetId]:
@@ -70,6 +72,7 @@ class Cache:
 
     def evict(self, tailnet: TailnetId) -> None:
         """Forgets a tailnet that nobody is connected to; the next to come loads it again."""
+        self.compiling.forget(tailnet)
         snapshot = self._snapshots.pop(tailnet, None)
         if snapshot is not None:
             for node in snapshot.state.nodes.values():
@@ -78,8 +81,9 @@ class Cache:
     async def catch_up(self, tailnets: Iterable[TailnetId]) -> dict[TailnetId, Step | Error]:
         """Brings these up to date, up to 1,000 in one transaction, loading those not cached.
 
-        Returns what moved. A tailnet that no longer exists (NotFound), or whose rows cannot be served, is
-        evicted; its error is in the result, and the others are not concerned.
+        Returns what moved. A tailnet whose policy must be compiled first does not move before
+        `compiling.ready` tells to ask again. A tailnet that no longer exists (NotFound), or whose rows
+        cannot be served, is evicted; its error is in the result, and the others are not concerned.
         """
         outcomes: dict[TailnetId, changelog.Moved | Error] = {}
         for part in _parts(sorted(tailnets)):
@@ -87,7 +91,8 @@ class Cache:
                 self._drop_after_failover(feed.identity)
                 outcomes |= await self._read(feed, part)
         # Nothing is awaited from here on: whoever finds a snapshot here must find it published, too.
-        return {tailnet: self._adopt(tailnet, outcome) for tailnet, outcome in outcomes.items()}
+        adopted = {tailnet: self._adopt(tailnet, outcome) for tailnet, outcome in outcomes.items()}
+        return {tailnet: step for tailnet, step in adopted.items() if step is not None}
 
     async def _read(
         self, feed: FeedTx, tailnets: Collection[TailnetId]
@@ -100,7 +105,7 @@ class Cache:
                 outcomes[tailnet] = await _load(feed, tailnet)
         return outcomes
 
-    def _adopt(self, tailnet: TailnetId, outcome: changelog.Moved | Error) -> Step | Error:
+    def _adopt(self, tailnet: TailnetId, outcome: changelog.Moved | Error) -> Step | Error | None:
         try:
             if isinstance(outcome, Error):
                 raise outcome
@@ -113,12 +118,15 @@ class Cache:
             self.evict(tailnet)
             return Unavailable("this tailnet cannot be served now")
 
-    def _put(self, tailnet: TailnetId, state: TailnetState, touched: Touched) -> Step:
+    def _put(self, tailnet: TailnetId, state: TailnetState, touched: Touched) -> Step | None:
         before = self._snapshots.get(tailnet)
-        if before is None:
-            compiled = compile_policy(state.policy_text, state)
-        else:
+        compiled: Compiled | None
+        if before is not None and before.state.policy_text == state.policy_text:
             compiled = advance(before.compiled, before.state, state, touched)
+        else:
+            compiled = self.compiling.compiled(tailnet, state, touched)
+        if compiled is None:
+            return None
         snapshot = Snapshot(state, compiled, self.environment)
         self._index(tailnet, before.state if before else None, state, touched)
         self._snapshots[tailnet] = snapshot

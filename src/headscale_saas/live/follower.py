@@ -57,6 +57,7 @@ class Follower:
         self._bell = asyncio.Event()
         self._refused: dict[TailnetId, tuple[float, Error]] = {}
         self._idle_since: dict[TailnetId, float] = {}
+        cache.compiling.ready = lambda tailnet: self._want([tailnet])
 
     def ring(self, tailnets: Iterable[TailnetId]) -> None:
         """Says that these may have moved. Those not cached here are nobody's business here."""
