@@ -1,7 +1,7 @@
 """Device postures: what a node says of itself, and whether that satisfies a posture's assertions."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import ge, gt, le, lt
 from types import MappingProxyType
 
@@ -46,8 +46,14 @@ def attributes_of(node: Node) -> Attributes:
     return {name: value for name, value in told.items() if value is not None}
 
 
+def holding(postures: Mapping[str, Iterable[Assertion]], node: Node) -> Iterator[str]:
+    """The names of the postures that the node satisfies."""
+    attributes = attributes_of(node)
+    return (name for name, assertions in postures.items() if holds(assertions, attributes))
+
+
 def holds(assertions: Iterable[Assertion], attributes: Attributes) -> bool:
-    """Whether all of them hold. An attribute that is not set fails all but the questions whether it is set."""
+    """Whether all of them hold. An attribute that is not set fails all but `IS SET` and `NOT SET`."""
     return all(_holds(assertion, attributes.get(assertion.attribute)) for assertion in assertions)
 
 

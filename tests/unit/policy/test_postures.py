@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from headscale_saas.policy.language.document import Assertion
-from headscale_saas.policy.postures import attributes_of, compare_versions, holds
+from headscale_saas.policy.postures import attributes_of, compare_versions, holding, holds
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from tailnets import make_node
 
@@ -96,3 +96,12 @@ def test_all_assertions_must_hold() -> None:
     assert holds([linux], ATTRIBUTES)
     assert not holds([linux, new], ATTRIBUTES)
     assert holds([], ATTRIBUTES)
+
+
+def test_the_postures_that_a_node_satisfies() -> None:
+    postures = {
+        "posture:linux": (Assertion("node:os", "==", ("linux",)),),
+        "posture:mac": (Assertion("node:os", "==", ("macos",)),),
+        "posture:none": (),
+    }
+    assert list(holding(postures, make_node(1))) == ["posture:linux", "posture:none"]
