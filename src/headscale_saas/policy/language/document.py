@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from headscale_saas.policy.language.positions import Position
 from headscale_saas.policy.language.selectors import Selector
 from headscale_saas.tailcfg.codec import Json
 from headscale_saas.tailcfg.derpmap import DERPRegion
@@ -19,13 +20,6 @@ from headscale_saas.tailcfg.filters import PortRange
 from headscale_saas.tailnet.model import IPNetwork
 
 V = TypeVar("V")
-
-
-class Position(msgspec.Struct, frozen=True, order=True):
-    """Where something begins in the text: both count from 1, `column` in bytes."""
-
-    line: int
-    column: int
 
 
 class AclTarget(msgspec.Struct, frozen=True):
@@ -65,7 +59,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SshRule(msgspec.Struct, frozen=True, kw_only=True):
-    """`check_period` (for check rules) says how long a check holds; zero = `always`."""
+    """`check_period` (for check rules) says how long a check holds; zero = `always`.
+
+    `recorders` are tags of nodes that record sessions; with `enforce_recorder` no session goes unrecorded.
+    """
 
     position: Position
     is_check: bool
@@ -75,6 +72,8 @@ class SshRule(msgspec.Struct, frozen=True, kw_only=True):
     check_period: timedelta = timedelta(hours=12)
     accept_env: tuple[str, ...] = ()
     postures: tuple[str, ...] | None = None
+    recorders: tuple[Selector, ...] = ()
+    enforce_recorder: bool = False
 
 
 class NodeAttr(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +104,14 @@ class Assertion(msgspec.Struct, frozen=True):
     attribute: str
     operator: str
     values: tuple[str | bool | float, ...] = ()
+
+
+class AttributeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a custom posture attribute is: `type` "string", "number", "bool" or "" (any)."""
+
+    type: str = ""
+    allow_set_by_node: bool = False
+    broadcast_to_peers: bool = False
 
 
 class PolicyTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +152,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """`acls` and `grants` are both None if the file has neither: then everything is allowed.
 
     `groups` by `group:name`, members as user or domain selectors; `hosts` by plain name; `ipsets` by
-    `ipset:name`; `tag_owners` by `tag:name`; `postures` by `posture:name`, all assertions of one must hold.
+    `ipset:name`; `tag_owners` by `tag:name`; `postures` by `posture:name`, all assertions of one must hold;
+    `attributes` by `custom:name`.
     """
 
     acls: tuple[Acl, ...] | None = None
@@ -161,6 +169,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     node_attrs: tuple[NodeAttr, ...] = ()
     postures: Mapping[str, tuple[Assertion, ...]] = msgspec.field(default_factory=_none)
     default_postures: tuple[str, ...] = ()
+    attributes: Mapping[str, AttributeConfig] = msgspec.field(default_factory=_none)
     tests: tuple[PolicyTest, ...] = ()
     ssh_tests: tuple[SshTest, ...] = ()
     relays: PolicyRelays | None = None

@@ -1,0 +1,79 @@
+"""`ipsets`: address sets built step by step."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from headscale_saas.policy.language.document import IpsetStep
+from headscale_saas.policy.language.names import Names
+from headscale_saas.policy.language.places import IPSET_TARGET
+from headscale_saas.policy.language.quoting import quoted
+from headscale_saas.policy.language.selectors import Kind, Selector
+from headscale_saas.policy.language.shapes import items, members, string
+from headscale_saas.policy.language.values import Value
+
+Ipsets = Mapping[str, tuple[IpsetStep, ...]]
+
+_RANGE = re.compile(r"([0-9a-fA-F:.]{2,45})\s*-\s*([0-9a-fA-F:.]{2,45})")
+
+
+def read_ipsets(value: Value | None, names: Names) -> Ipsets:
+    ipsets = {name: _ipset(name, steps, names) for name, steps in members(value)}
+    _refuse_cycles(dict(members(value)), ipsets)
+    return ipsets
+
+
+def _ipset(name: str, value: Value, names: Names) -> tuple[IpsetStep, ...]:
+    if not name.removeprefix("ipset:") or not name.startswith("ipset:"):
+        raise value.name_refused(f"ipset must start with 'ipset:', got: {quoted(name)}")
+    steps = items(value)
+    removes = any(string(step).split()[:1] == ["remove"] for step in steps)
+    return tuple(_step(step, removes, names) for step in steps)
+
+
+def _step(value: Value, removes: bool, names: Names) -> IpsetStep:
+    verb, _, target = string(value).strip().partition(" ")
+    if verb in ("add", "remove") and target:
+        return IpsetStep(verb == "add", _target(value, target.strip(), names))
+    if removes:
+        raise value.refused(f'{quoted(string(value))}: begin with "add" or "remove" in an ipset that removes')
+    return IpsetStep(True, _target(value, string(value).strip(), names))
+
+
+def _target(value: Value, word: str, names: Names) -> Selector | tuple[str, str]:
+    found = _RANGE.fullmatch(word)
+    return _range(value, *found.groups()) if found else IPSET_TARGET.read(value, names, word)
+
+
+def _range(value: Value, low: str, high: str) -> tuple[str, str]:
+    try:
+        first, last = ip_address(low), ip_address(high)
+    except ValueError:
+        raise value.refused(f"{quoted(string(value))}: invalid address") from None
+    if first.version != last.version or int(first) > int(last):
+        raise value.refused(f"{quoted(string(value))}: the range has no beginning before its end")
+    return str(first), str(last)
+
+
+def _refuse_cycles(values: Mapping[str, Value], ipsets: Ipsets) -> None:
+    """Without recursion: takes away, again and again, what names no set that is left."""
+    users: dict[str, list[str]] = {name: [] for name in ipsets}
+    open_names = {name: _named(steps) for name, steps in ipsets.items()}
+    for name, named in open_names.items():
+        for other in named:
+            users[other].append(name)
+    free = [name for name, named in open_names.items() if not named]
+    for name in free:
+        for user in users[name]:
+            open_names[user].discard(name)
+            if not open_names[user]:
+                free.append(user)
+    for name, named in open_names.items():
+        if named:
+            others = ", ".join(quoted(other) for other in sorted(named)[:3])
+            raise values[name].name_refused(f"ipset {quoted(name)} contains itself, by way of {others}")
+
+
+def _named(steps: tuple[IpsetStep, ...]) -> set[str]:
+    targets = (step.what for step in steps)
+    return {one.name for one in targets if isinstance(one, Selector) and one.kind is Kind.IPSET}
