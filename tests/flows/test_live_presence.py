@@ -215,6 +215,26 @@ async def test_who_logs_out_is_seen_to_expire_and_needs_a_new_login(database_dsn
             await house.settled(acme, leaving, watching)
 
 
+async def test_an_expired_node_polls_but_tells_its_peers_nothing(database_dsn: str) -> None:
+    async with service(database_dsn, workers=2) as house:
+        acme = await house.tailnet("acme")
+        async with house.client(acme, 0) as late, house.client(acme, 1) as watching:
+            await late.join(acme.key)
+            await watching.join(acme.key)
+            peer = late.netmap.node.id
+            await nodes.expire_node(house.tool, TESTER, acme.id, peer)
+            await watching.netmap_where(lambda n: peer in n.peers and n.peers[peer].expired)
+            await late.netmap_where(lambda n: n.node.expired)
+            before = watching.netmap.peers[peer].endpoints
+            with pytest.raises(UnexpectedStatus, match="403"):
+                await late.update_endpoints([late.mark.endpoint(4711)])
+            await house.settled(acme, late, watching)
+            assert watching.netmap.peers[peer].endpoints == before
+            await late.rotate(acme.key)
+            await watching.netmap_where(lambda n: n.peers[peer].endpoints == (late.mark.endpoint(4711),))
+            await house.settled(acme, late, watching)
+
+
 async def test_a_single_use_key_lets_one_of_64_clients_in(database_dsn: str) -> None:
     """Through four workers at once (I7 of the design: one winner)."""
     async with service(database_dsn, workers=4) as house:

@@ -4,12 +4,14 @@ import os
 from datetime import timedelta
 
 import psycopg
+import pytest
 from msgspec.structs import replace
 from tests.registration import CAPVER, Device, Home, World, database_now, no_policy, world
 from tests.store_world import ADMIN
 
 from headscale_saas.actions import nodes, presence, report, tailnets, upkeep
 from headscale_saas.actions.presence import GRACE
+from headscale_saas.errors import Refused
 from headscale_saas.store import directory
 from headscale_saas.store.directory import NodeRef
 from headscale_saas.tailcfg.hostinfo import Hostinfo, NetInfo, Service
@@ -215,6 +217,41 @@ async def test_a_new_hostname_renames_the_node_unless_an_admin_named_it(database
         assert await called("TWO") == "two-1"
         await nodes.rename_node(w.db, ADMIN, home.id, node.id, "mine")
         assert await called("three") == "mine"
+
+
+async def test_an_expired_node_is_not_heard_until_its_key_is_good_again(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home, device = await w.home(), Device("web")
+        node = await device.join(w.db, await home.key())
+        ref = await reporter(w, device)
+        request = MapRequest(
+            version=CAPVER + 1,
+            disco_key=DiscoKey(os.urandom(32)),
+            hostinfo=Hostinfo(hostname="elsewhere", os="linux"),
+            endpoints=("192.0.2.1:41641",),
+            omit_peers=True,
+        )
+        expired = await nodes.expire_node(w.db, ADMIN, home.id, node.id)
+        version = await home.version()
+        with pytest.raises(Refused, match="expired"):
+            await report.report(w.db, no_policy, ref, request)
+        assert (await home.node(node), await home.version()) == (expired, version)
+        await nodes.expire_node(w.db, ADMIN, home.id, node.id, never=True)
+        await report.report(w.db, no_policy, ref, request)
+        assert (await home.node(node)).endpoints == request.endpoints
+
+
+async def test_a_node_is_expired_for_its_reports_before_upkeep_has_said_so(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home, device = await w.home(), Device("web")
+        node = await device.join(w.db, await home.key())
+        ref = await reporter(w, device)
+        soon = await database_now(w.db) + timedelta(milliseconds=50)
+        await nodes.expire_node(w.db, ADMIN, home.id, node.id, at=soon)
+        while await database_now(w.db) <= soon:
+            assert not (await home.node(node)).expired
+        with pytest.raises(Refused, match="expired"):
+            await report.report(w.db, no_policy, ref, MapRequest(version=CAPVER + 1, omit_peers=True))
 
 
 async def test_a_report_cannot_give_tags(database_dsn: str) -> None:

@@ -4,6 +4,9 @@ Reports come at every start and whenever a network changes, most of them with no
 after one look. The rest may be forgotten by a crash of the database itself, since clients repeat them; so the
 lane commits them without waiting for the disk.
 
+A node whose key has expired is not heard: it is locked out, and its peers are told nothing by it. It gets an
+error, not silence: so its client repeats the report, and what is true is known once an admin extends the key.
+
 A change of `RequestTags` is not heeded here: tags change by a new login with `--advertise-tags`, or by an
 admin. What is wished is kept in Hostinfo for the admin to see.
 """
@@ -12,7 +15,7 @@ from msgspec.structs import replace
 
 from headscale_saas.actions import places
 from headscale_saas.actions.approvals import PolicyOf, with_approved_routes
-from headscale_saas.errors import NotFound
+from headscale_saas.errors import NotFound, Refused
 from headscale_saas.store import nodes, users
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import NodeRef
@@ -27,7 +30,7 @@ async def report(db: Database, policy_of: PolicyOf, ref: NodeRef, request: MapRe
     """Takes over what a lite update (`Stream` false, `ReadOnly` false) says. Nothing new: no write.
 
     The door has checked that `ref.machine_key` is the Noise peer. Raises NotFound: the node is gone, or has
-    another key by now.
+    another key by now; Refused: its key has expired.
     """
     async with db.read(ref.tailnet) as tx:
         before = await _reporter(tx, ref)
@@ -68,6 +71,8 @@ async def _reporter(tx: TailnetTx, ref: NodeRef) -> Node:
     node = await nodes.get(tx, ref.node)
     if node is None or node.machine_key != ref.machine_key or node.node_key != ref.node_key:
         raise NotFound("node not found", code="no_such_node")
+    if rules.is_expired(node, tx.now):
+        raise Refused("the node key has expired", code="node_key_expired")
     return node
 
 
