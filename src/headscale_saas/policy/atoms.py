@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.language.document import Document
-from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, INTERNET, TAGGED, Kind, Selector
+from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, TAGGED, Kind, Selector
 from headscale_saas.policy.postures import attributes_of, holds
 from headscale_saas.policy.prefixes import PrefixIndex
-from headscale_saas.policy.resolving import literal_spans
+from headscale_saas.policy.resolving import Literals, is_literal
 from headscale_saas.policy.spans import Spans
 from headscale_saas.tailnet.model import Node, Role, User
 
@@ -26,7 +26,6 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "autogroup:auditor": frozenset({Role.AUDITOR}),
 }
 
-LITERAL_KINDS = frozenset({Kind.PREFIX, Kind.HOST, Kind.IPSET})
 IDENTITY_KINDS = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG})
 
 
@@ -56,9 +55,8 @@ class Atoms:
         self._postures = {name: first + number for number, name in enumerate(document.postures)}
         first += len(self._postures)
         self._numbers |= {selector: first + number for number, selector in enumerate(literals)}
-        self.spans: Mapping[int, Spans] = {
-            self._numbers[selector]: literal_spans(document, selector) for selector in literals
-        }
+        meaning = Literals(document)
+        self.spans: Mapping[int, Spans] = {self._numbers[one]: meaning.spans(one) for one in literals}
         self.literal = sum(1 << number for number in self.spans)
         self._prefixes = PrefixIndex(self.spans.items())
         self._index_identities()
@@ -160,13 +158,8 @@ class Atoms:
             _add(self._by_tag, selector.name, bit)
 
 
-def is_literal(selector: Selector) -> bool:
-    """Whether it names addresses, whoever has them."""
-    return selector.kind in LITERAL_KINDS or selector == INTERNET
-
-
 def selectors_of(document: Document) -> Iterator[Selector]:
-    """All selectors of a document that are about nodes, except those of its tests, which are plain text."""
+    """Those that say what nodes are told. Who owns tags and approves routes makes nobody look different."""
     for acl in document.acls or ():
         yield from acl.sources
         yield from (target.host for target in acl.targets)
@@ -177,13 +170,6 @@ def selectors_of(document: Document) -> Iterator[Selector]:
         yield from (*rule.sources, *rule.destinations)
     for entry in document.node_attrs:
         yield from entry.targets
-    for tag, owners in document.tag_owners.items():
-        yield from (Selector(Kind.TAG, tag), *owners)
-    yield from document.exit_node_approvers
-    for approver in document.route_approvers:
-        yield from approver.approvers
-    for approvers in document.service_approvers.values():
-        yield from approvers
 
 
 def _may_contain_nodes(selector: Selector) -> bool:

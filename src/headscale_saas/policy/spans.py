@@ -102,7 +102,7 @@ def overlap(spans: Spans, pieces: Spans) -> bool:
 def networks(pieces: Iterable[Span]) -> Iterator[IPNetwork]:
     """The fewest prefixes that make up the set, in order."""
     for low, high in pieces:
-        yield from summarize_address_range(address(low), address(high))  # type: ignore[type-var]
+        yield from summarize_address_range(address(low), address(high))
 
 
 def spelled(piece: Span) -> str:
