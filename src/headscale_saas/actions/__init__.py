@@ -5,6 +5,7 @@ says what it touched, leaves an audit row, and raises `headscale_saas.errors` wh
 
 outcome    what a registration came to, before a door words it
 approvals  the port to the tailnet's policy: who may have a tag, which routes need no admin
+apart      the thread that reads and checks policies
 register   a device asks to be let in: the one state machine of registration
 joins      letting a device in: with an auth key, or because a person approved it
 places     the addresses and the name a node is given
@@ -16,6 +17,8 @@ presence   streams begin and end; online and offline
 upkeep     what time alone changes: expiry, ephemeral nodes, things that are swept away
 nodes      what an admin does to a node
 users, auth_keys, api_keys     the same for their nouns
+policies   a tailnet's policy: set it, its versions (unified: their differences)
+policy_checks   policies against a tailnet, without writing
 settings   what an admin sets for the whole tailnet
 tailnets, clusters, noise_keys the same for what stands above a tailnet
 """

@@ -77,7 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `base_domain` is the MagicDNS suffix without dots at its ends ("" = no names in DNS).
     `node_expiry` is the key lifetime of user-owned nodes that asked for none (None = never).
-    A prefix of None means: no addresses of that family.
+    A prefix of None means: no addresses of that family. `domains` are those of the members' e-mail addresses,
+    as far as the tailnet vouches for them (empty: not known).
     """
 
     display_name: str = ""
@@ -92,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auto_update: bool = False
     randomize_client_port: bool = False
     client_logs: bool = False
+    domains: tuple[str, ...] = ()
 
 
 class Tailnet(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +200,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. `kind` is one of cli, node, user, api_key, system; `name` identifies within the kind.
+    """Who asks. `kind` is one of cli, file, node, user, api_key, system; `name` identifies within the kind.
 
     `origin` says from where (an address, "unix socket", a process); both go to the audit log.
     """

@@ -1,0 +1,224 @@
+"""A tailnet's policy: set, look at, compare, bring back.
+
+A policy is checked apart from the tailnet's lane, against the rows of one moment, and then put in force if
+the tailnet is still at that version. In one that never rests it is checked in the lane, and writes wait.
+"""
+
+import hashlib
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from headscale_saas.actions.apart import apart
+from headscale_saas.actions.approvals import Approvals, approved_by
+from headscale_saas.actions.policy_checks import checked
+from headscale_saas.actions.unified import unified
+from headscale_saas.errors import Conflict, Invalid, LimitReached, NotFound, Refused
+from headscale_saas.store import nodes, policies, users
+from headscale_saas.store.database import Database
+from headscale_saas.store.policies import KEPT, PolicyRow, PolicyVersion
+from headscale_saas.store.transactions import TailnetTx
+from headscale_saas.tailnet.model import Actor, NodeId, TailnetId, Version
+
+MOST_BYTES = 1 << 20
+MOST_COMMENT = 500
+AT_REST_TRIES = 2
+NOT_EDITABLE = "update is disabled for modes other than 'database'"
+"""headscale's words, which other programs look for."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """A text ("": no policy, everyone may reach everyone) and its version (None: there never was one)."""
+
+    text: str
+    version: PolicyVersion | None
+
+    @property
+    def etag(self) -> str:
+        return self.version.etag if self.version else etag_of(self.text)
+
+
+class Put(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of setting a policy. Not `is_new`: that text was in force already, and nothing was written.
+
+    `approved` are the nodes of which routes were approved because the new policy does.
+    """
+
+    policy: Policy
+    is_new: bool
+    approved: tuple[NodeId, ...] = ()
+
+
+class Wanted(NamedTuple):
+    """What one call of `set_policy` asks for."""
+
+    actor: Actor
+    text: str
+    etag: str
+    comment: str
+    expected_etag: str | None
+    rolled_back_from: int | None
+
+
+def etag_of(text: str) -> str:
+    """The text's SHA-256 in hex, also for "", which is no policy. Raises LimitReached, Invalid (no text)."""
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        raise Invalid("the policy is not Unicode text", field="policy") from None
+    if len(content) > MOST_BYTES:
+        raise LimitReached("the policy is larger than 1 MiB", code="policy_too_large")
+    if b"\0" in content:
+        raise Invalid("the policy has a NUL character in it", field="policy")
+    return hashlib.sha256(content).hexdigest()
+
+
+def demand_editable(tailnet: str, from_file: str) -> None:
+    """`from_file` is the tailnet whose policy is a file ("": none). Raises Refused if that is this one."""
+    if tailnet == from_file:
+        raise Refused(NOT_EDITABLE, code="policy_from_file")
+
+
+async def set_policy(
+    db: Database,
+    actor: Actor,
+    tailnet: TailnetId,
+    text: str,
+    *,
+    expected_etag: str | None = None,
+    comment: str = "",
+    with_tests: bool = True,
+    rolled_back_from: int | None = None,
+) -> Put:
+    """Puts a policy in force whole, or raises and leaves the one before in force.
+
+    `expected_etag`: only if that is the one in force now. Routes that the policy approves are approved, also
+    where they were advertised long ago; none is ever taken back. `with_tests` False does not run the policy's
+    tests. Raises Invalid (PolicyError with the position; tests that fail), LimitReached, NotFound, Conflict
+    (`policy_changed`).
+    """
+    wanted = Wanted(actor, text, etag_of(text), _checked_comment(comment), expected_etag, rolled_back_from)
+    for _ in range(AT_REST_TRIES):
+        async with db.read(tailnet) as tx:
+            before = await policies.in_force(tx)
+            rows = await policies.rows(tx)
+        if _is_in_force(wanted, before):
+            return _unchanged(before)
+        approvals = await apart(checked, rows, text, with_tests=with_tests)
+        put = await db.write(tailnet, actor, partial(_put, wanted, rows.version, approvals))
+        if put is not None:
+            return put
+
+    async def check_and_put(tx: TailnetTx) -> Put | None:
+        approvals = await apart(checked, await policies.rows(tx), text, with_tests=with_tests)
+        return await _put(wanted, tx.head.version, approvals, tx)
+
+    put = await db.write(tailnet, actor, check_and_put)
+    assert put is not None
+    return put
+
+
+async def rollback(db: Database, actor: Actor, tailnet: TailnetId, number: int, *, comment: str = "") -> Put:
+    """Sets the text of an older version again, checked as any other. Raises as `set_policy`, and NotFound."""
+    older = await get_version(db, tailnet, number)
+    return await set_policy(db, actor, tailnet, older.text, comment=comment, rolled_back_from=number)
+
+
+async def get_policy(db: Database, tailnet: TailnetId) -> Policy:
+    """The one in force."""
+    async with db.read(tailnet) as tx:
+        return _policy(await policies.in_force(tx))
+
+
+async def get_version(db: Database, tailnet: TailnetId, number: int) -> Policy:
+    """Raises NotFound."""
+    async with db.read(tailnet) as tx:
+        return await _existing(tx, number)
+
+
+async def history(db: Database, tailnet: TailnetId, *, most: int = KEPT) -> list[PolicyVersion]:
+    """The newest first; the last 200 are kept, as long as their texts take 16 MiB at most."""
+    async with db.read(tailnet) as tx:
+        return await policies.list_versions(tx, most)
+
+
+async def diff(db: Database, tailnet: TailnetId, before: int, after: int) -> str:
+    """From one version to another as a unified diff; "" if they are the same. Raises NotFound."""
+    async with db.read(tailnet) as tx:
+        one, other = await _existing(tx, before), await _existing(tx, after)
+    return await apart(unified, one.text, other.text, f"version {before}", f"version {after}")
+
+
+async def _put(wanted: Wanted, seen: Version, approvals: Approvals | None, tx: TailnetTx) -> Put | None:
+    """None: the tailnet is not at the version that the policy was checked against."""
+    before = await policies.in_force(tx)
+    if _is_in_force(wanted, before):
+        return _unchanged(before)
+    if tx.head.version != seen:
+        return None
+    version = await policies.put(
+        tx, wanted.actor, wanted.text, wanted.etag, wanted.comment, wanted.rolled_back_from
+    )
+    tx.touch(policy=True)
+    tx.audit("policy.set", f"policy {version.number}", _detail(version))
+    approved = await _approve(tx, approvals, version)
+    return Put(policy=Policy(text=wanted.text, version=version), is_new=True, approved=approved)
+
+
+async def _approve(tx: TailnetTx, approvals: Approvals | None, version: PolicyVersion) -> tuple[NodeId, ...]:
+    """As headscale does on a change of the policy: what was advertised before is looked at again."""
+    if approvals is None:
+        return ()
+    approved = []
+    owners = {user.id: user for user in await users.find(tx)}
+    for before in await policies.routers(tx):
+        owner = None if before.user_id is None else owners.get(before.user_id)
+        after = approved_by(approvals, before, owner)
+        if await nodes.update(tx, before, after):
+            routes = [list(before.approved_routes), list(after.approved_routes)]
+            detail = {"approved_routes": routes, "policy": version.number}
+            tx.audit("node.approve_routes", f"node {before.id}", detail)
+            approved.append(before.id)
+    tx.touch(nodes=approved)
+    return tuple(approved)
+
+
+async def _existing(tx: TailnetTx, number: int) -> Policy:
+    found = await policies.get(tx, number) if 0 < number < 1 << 63 else None
+    if found is None:
+        raise NotFound(f"there is no version {number} of the policy", code="no_such_policy_version")
+    return _policy(found)
+
+
+def _is_in_force(wanted: Wanted, now: PolicyRow) -> bool:
+    """Raises Conflict if another one is in force than was expected."""
+    etag = now.version.etag if now.version else etag_of(now.text)
+    if wanted.expected_etag is not None and wanted.expected_etag != etag:
+        raise Conflict("the policy was changed in the meantime: look at it again", code="policy_changed")
+    return wanted.text == now.text
+
+
+def _policy(row: PolicyRow) -> Policy:
+    return Policy(text=row.text, version=row.version)
+
+
+def _unchanged(row: PolicyRow) -> Put:
+    return Put(policy=_policy(row), is_new=False)
+
+
+def _detail(version: PolicyVersion) -> dict[str, object]:
+    detail: dict[str, object] = {"etag": version.etag, "bytes": version.size}
+    if version.comment:
+        detail["comment"] = version.comment
+    if version.rolled_back_from is not None:
+        detail["rolled_back_from"] = version.rolled_back_from
+    return detail
+
+
+def _checked_comment(comment: str) -> str:
+    if len(comment) > MOST_COMMENT:
+        raise Invalid(f"the comment is longer than {MOST_COMMENT} characters", field="comment")
+    if not comment.isprintable():
+        raise Invalid("the comment has characters in it that cannot be printed", field="comment")
+    return comment
