@@ -1,0 +1,97 @@
+"""Who the sources of an SSH rule are at one state, by owner; renewed only where a bucket changed."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from headscale_saas.policy.atoms import indices
+from headscale_saas.policy.members import Bucket, Members, addresses_of
+from headscale_saas.tailcfg.ssh import SSHPrincipal
+from headscale_saas.tailnet.model import Node, NodeId, User, UserId
+
+Addresses = tuple[str, ...]
+Row = tuple[NodeId, UserId | None, Addresses]
+Groups = tuple[Row, ...]
+"""The sources of one bucket: node, owner, addresses."""
+Pieces = Mapping[int, tuple[Bucket, Groups]]
+Principals = tuple[SSHPrincipal, ...]
+
+
+class Everyone:
+    """All sources of a rule. `by_user` in order of id; `logins` are of those users, where they matter."""
+
+    def __init__(self, groups: Iterable[Groups], users: Mapping[UserId, User]) -> None:
+        self._rows = [row for bucket in groups for row in bucket]
+        owners = {owner for _, owner, _ in self._rows if owner is not None}
+        self.logins = {owner: users[owner].login_name for owner in owners if owner in users}
+
+    @cached_property
+    def principals(self) -> Principals:
+        return _principals(self._rows)
+
+    @cached_property
+    def by_user(self) -> Mapping[UserId, Principals]:
+        rows: dict[UserId, list[Row]] = {}
+        for row in self._rows:
+            if row[1] is not None:
+                rows.setdefault(row[1], []).append(row)
+        return {owner: _principals(rows[owner]) for owner in sorted(rows)}
+
+    @cached_property
+    def tagged(self) -> Principals:
+        return _principals(row for row in self._rows if row[1] is None)
+
+    def of_node(self, node: NodeId) -> Principals:
+        return _principals(row for row in self._rows if row[0] == node)
+
+
+class Sources:
+    """`everyone` is the former object as long as nothing of it changed."""
+
+    def __init__(
+        self,
+        members: Members,
+        sources: int,
+        postures: int,
+        users: Mapping[UserId, User],
+        former: "Sources | None",
+    ) -> None:
+        self._numbers = tuple(indices(sources))
+        self._required = tuple(indices(postures))
+        known: Pieces = former._pieces if former else {}
+        self._pieces: Pieces = {
+            span: self._piece(bucket, known.get(span)) for span, bucket in members.buckets.items()
+        }
+        self.everyone: Everyone = (
+            former.everyone
+            if former is not None and self._says_the_same_as(former, users)
+            else Everyone((groups for _, groups in self._pieces.values()), users)
+        )
+
+    def _piece(self, bucket: Bucket, known: tuple[Bucket, Groups] | None) -> tuple[Bucket, Groups]:
+        if known is not None and known[0] is bucket:
+            return known
+        bitmap = bucket.matching(self._numbers)
+        if self._required:
+            bitmap &= bucket.matching(self._required)
+        return bucket, tuple(_row(bucket.nodes[place]) for place in indices(bitmap))
+
+    def _says_the_same_as(self, former: "Sources", users: Mapping[UserId, User]) -> bool:
+        logins = former.everyone.logins
+        return _rows(self._pieces) == _rows(former._pieces) and all(
+            owner in users and users[owner].login_name == login for owner, login in logins.items()
+        )
+
+
+def _rows(pieces: Pieces) -> list[Groups]:
+    # Most are the very same objects, which makes the comparison quick.
+    return [groups for _, groups in pieces.values() if groups]
+
+
+def _row(node: Node) -> Row:
+    # The recorded service names a node with several tags several times.
+    return node.id, node.user_id, addresses_of(node) * max(len(node.tags), 1)
+
+
+def _principals(rows: Iterable[Row]) -> Principals:
+    addresses = sorted(address for _, _, addresses in rows for address in addresses)
+    return tuple(SSHPrincipal(node_ip=address) for address in addresses)
