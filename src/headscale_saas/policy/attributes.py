@@ -1,4 +1,4 @@
-"""What a policy adds to capabilities of nodes (`nodeAttrs`, options of the tailnet); what peers notice of it.
+"""What a policy adds to nodes' capabilities: `nodeAttrs`, and the options for the whole tailnet."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
