@@ -1,4 +1,4 @@
-"""Before the first worker: schema, cluster, the service's Noise key and the default tailnet.
+"""Before the first worker: schema, cluster, the service's Noise key, the default tailnet and its policy file.
 
 All of it may be there already, made by an earlier start or by another process that starts now; then it
 is left as it is, apart from what the configuration says of the default tailnet.
@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from headscale_saas import noise_keys
+from headscale_saas import noise_keys, policy_file
 from headscale_saas.actions import auth_keys, clusters, tailnets, users
 from headscale_saas.actions.settings import set_settings
 from headscale_saas.config import Config
@@ -117,7 +117,9 @@ async def found_in(database: Database, config: Config) -> Tailnet:
     """The same in a migrated database; returns the default tailnet."""
     await _found_cluster(database, ClusterId(config.cluster_id))
     await noise_keys.found(database, config.noise.private_key_path, config.secrets.key_path)
-    return await _found_tailnet(database, config)
+    tailnet = await _found_tailnet(database, config)
+    await policy_file.establish(database, config, tailnet.id)
+    return tailnet
 
 
 async def _found_cluster(database: Database, cluster: ClusterId) -> None:

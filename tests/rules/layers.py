@@ -35,6 +35,7 @@ PROGRAMS = {
     "worker",
     "founding",
     "noise_keys",
+    "policy_file",
     "metrics",
 }
 """The composition root and its parts may import anything; nothing below imports them."""

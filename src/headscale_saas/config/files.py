@@ -11,11 +11,14 @@ from headscale_saas.config.loader import ConfigInvalid, Loaded
 from headscale_saas.config.root import Config
 from headscale_saas.errors import Invalid
 from headscale_saas.live.derp_source import read_file
+from headscale_saas.policy.language import parse
+
+MOST_POLICY_BYTES = 1 << 20
 
 
 def demand_files(loaded: Loaded) -> None:
     """Raises ConfigInvalid with every file that is missing, not readable or not what it has to be."""
-    if faults := [*_tls(loaded.config), *_derp_maps(loaded.config)]:
+    if faults := [*_tls(loaded.config), *_derp_maps(loaded.config), *_policy(loaded.config)]:
         raise ConfigInvalid(loaded.file, faults)
 
 
@@ -57,6 +60,36 @@ def _derp_maps(config: Config) -> Iterator[str]:
         except (Invalid, ValueError) as problem:
             text = str(problem).removeprefix(f"DERP map {path}: ")
             yield f"derp.paths {path}: no DERP map in YAML: {' '.join(text.split())}."
+
+
+def _policy(config: Config) -> Iterator[str]:
+    """What can be said of it without its tailnet: all but its tests."""
+    if config.policy.mode != "file" or not config.policy.path:
+        return
+    try:
+        if text := read_policy(Path(config.policy.path)):
+            parse(text)
+    except Invalid as problem:
+        yield f"policy.path {config.policy.path}: {str(problem).rstrip('.')}."
+
+
+def read_policy(path: Path) -> str:
+    """The text of a policy file. Raises Invalid."""
+    try:
+        with path.open("rb") as source:
+            content = source.read(MOST_POLICY_BYTES + 1)
+    except FileNotFoundError:
+        raise Invalid("no such file") from None
+    except OSError as problem:
+        raise Invalid(f"cannot be read: {str(problem.strerror).lower()}") from None
+    if len(content) > MOST_POLICY_BYTES:
+        raise Invalid("larger than 1 MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as problem:
+        before = content[: problem.start]
+        line, column = before.count(b"\n") + 1, problem.start - before.rfind(b"\n")
+        raise Invalid(f"line {line}, column {column}: not UTF-8") from None
 
 
 def _unreadable(name: str, path: Path) -> str | None:

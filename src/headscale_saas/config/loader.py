@@ -63,9 +63,9 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
     warnings += unknown
     warnings += [warning for name in leaves if (warning := doubt(name, leaves, config))]
     warnings += [
-        f"{name} has no effect yet{rules.MEANWHILE.get(name, '')}."
+        f"{name} has no effect yet."
         for name in leaves
-        if name.startswith(rules.NOT_YET) and name not in rules.NO_MATTER and is_changed(name, config)
+        if name.startswith(rules.NOT_YET) and is_changed(name, config)
     ]
     return Loaded(config, file, (*warnings, *rules.doubts(config)))
 

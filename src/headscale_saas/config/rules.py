@@ -42,16 +42,10 @@ RENAMED = {"ephemeral_node_inactivity_timeout": "node.ephemeral.inactivity_timeo
 
 NOT_YET = (
     *("grpc_", "unix_socket", "derp.server.", "dns.extra_records_path", "node.routes.ha.", "oidc."),
-    *("preauth_keys.", "policy.", "tailnet.max_", "cli.address", "cli.api_key", "cli.insecure", "tuning."),
+    *("preauth_keys.", "tailnet.max_", "cli.address", "cli.api_key", "cli.insecure", "tuning."),
     *("database.postgres.max_open_conns", "database.postgres.conn_max_idle_time_secs"),
 )
 """Beginnings of keys that are read and checked, and of whose work nothing is built. Shorten this list."""
-
-NO_MATTER = {"policy.mode"}
-"""Of these, what says nothing alone: without policy.path there is nothing to say of its mode."""
-
-MEANWHILE = {"policy.path": ": until policies are built, everyone in a tailnet may reach everyone else in it"}
-"""What a missing part means for those who count on it."""
 
 KEEP_ALIVE_MARGIN = timedelta(seconds=65)
 
@@ -192,6 +186,8 @@ def doubts(config: Config) -> Iterator[str]:
     for name, chosen, usual in ranges:
         if chosen and not (int(usual[0]) <= int(chosen[0]) and int(chosen[-1]) <= int(usual[-1])):
             yield f"prefixes.{name} {chosen} is outside {usual}: clients treat other addresses as not theirs."
+    if config.policy.path and config.policy.mode != "file":
+        yield f"policy.path has no effect: policy.mode is {config.policy.mode}."
     if config.database.type.startswith("sqlite") and not config.database.dsn:
         yield (
             "database.type is sqlite: data is kept in an embedded PostgreSQL in "

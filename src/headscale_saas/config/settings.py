@@ -231,10 +231,10 @@ class Policy(Section):
 
     mode: Literal["file", "database"] = setting(
         "database",
-        "`file` reads `policy.path`; `database` takes it from the API.",
+        "`file` reads `policy.path`; `database` takes it from the command line and the API.",
         shown="`file` if a path is set, else `database`",
     )
-    path: str = setting("", "HuJSON file, read at the start and on SIGHUP.")
+    path: str = setting("", "HuJSON file, read at the start and on SIGHUP. See policy.md.")
 
 
 class Nameservers(Section):

@@ -383,7 +383,7 @@ def test_a_client_secret_comes_from_a_file_named_with_the_environment(
     assert config.oidc.read_client_secret() == "s3cret"
 
 
-def test_a_policy_that_is_not_carried_out_says_what_that_means(home: Path) -> None:
-    """Whoever comes with a policy must not believe that it holds."""
-    (warning,) = from_text(home, "policy: {path: acl.hujson}").warnings
-    assert "everyone in a tailnet may reach everyone" in warning
+def test_a_path_that_the_mode_passes_over_is_doubted(home: Path) -> None:
+    assert not from_text(home, "policy: {path: acl.hujson}").warnings
+    (warning,) = from_text(home, "policy: {path: acl.hujson, mode: database}").warnings
+    assert warning == "policy.path has no effect: policy.mode is database."
