@@ -20,7 +20,10 @@ import pytest
 import structlog
 import uvloop
 
+from golden.summary import pytest_terminal_summary
 from headscale_saas.postgres import EmbeddedPostgres
+
+__all__ = ["pytest_terminal_summary"]
 
 TEMPLATE = "template_headscale"
 numbers = itertools.count(1)

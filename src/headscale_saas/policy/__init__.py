@@ -3,9 +3,24 @@
 compiled   Compiled, the seam: what netmap and the doors ask of a policy
 allow_all  the policy of a tailnet that has none
 engine     compile_policy, advance: from a policy text to a Compiled
+checking   check: may this text be put in force; its tests run (policy_tests, ssh_tests; tested, connections)
+approvers  Approvers: tags, routes and address pools that need no admin
+explain    explain: why a connection is allowed, or what is missing
+ssh        who may log in (ssh_sources); attributes, postures: nodeAttrs, and what devices report
 """
 
+from headscale_saas.policy.approvers import Approvers
+from headscale_saas.policy.checking import FailedTests, check
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
 from headscale_saas.policy.engine import advance, compile_policy
 
-__all__ = ["Audience", "Compiled", "Filters", "advance", "compile_policy"]
+__all__ = [
+    "Approvers",
+    "Audience",
+    "Compiled",
+    "FailedTests",
+    "Filters",
+    "advance",
+    "check",
+    "compile_policy",
+]

@@ -76,6 +76,12 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a node with this mask is a source."""
         return bool(mask & self.sources and (not self.postures or mask & self.postures))
 
+    def maps(self, login: str, user: User | None) -> bool:
+        """Whether someone (`user` None: a tagged node) may log in under this name."""
+        local, _, domain = user.login_name.rpartition("@") if user is not None else ("", "", "")
+        is_own_name = domain.lower() in self.domains and login == local
+        return is_own_name or self.users.get(login, self.users.get("*", DENIED)) != DENIED
+
 
 class SshRules:
     """The section of one document; it does not depend on nodes."""
@@ -87,6 +93,16 @@ class SshRules:
     def standpoint(self, node: Node, mask: int) -> Standpoint:
         """All that a node's policy depends on besides who the rules' sources are."""
         return tuple(self._parts(node, mask))
+
+    def letting_in(
+        self, standpoint: Standpoint, source: Node, mask: int, user: User | None, login: str
+    ) -> Iterator[CompiledRule]:
+        """The rules by which the source (of the user) may log in under this name at nodes of a standpoint."""
+        for part in standpoint:
+            rule = self.rules[part.rule]
+            is_meant = part.node in (None, source.id) and part.user in (None, source.user_id)
+            if is_meant and rule.admits(mask) and rule.maps(login, user):
+                yield rule
 
     def check_period(
         self, source: Node, source_mask: int, target: Node, target_mask: int
@@ -201,12 +217,6 @@ class SshPolicies:
         recorders = (f"[{a}]:{RECORDER_PORT}" if ":" in a else f"{a}:{RECORDER_PORT}" for a in addresses)
         failure = NOT_RECORDED if rule.must_record else None
         return msgspec.structs.replace(action, recorders=tuple(recorders), on_recording_failure=failure)
-
-
-def maps(rule: WireRule, login: str) -> bool:
-    """Whether the rule lets its principals log in under this name."""
-    users = rule.ssh_users or {}
-    return users.get(login, users.get("*", DENIED)) != DENIED
 
 
 def _compiled(rule: SshRule, document: Document, atoms: Atoms) -> CompiledRule:

@@ -41,20 +41,19 @@ def _acl(value: Value, names: Names) -> Acl:
 def _target(value: Value, protocol: int | None, names: Names) -> AclTarget:
     word = string(value)
     before = f"dst={quoted(word)}: "
-    host, ports = read(value, _split, before=before)
+    host, ports = read(value, split_target, before=before)
     try:
         ranges = parse_ports(ports)
     except Malformed as malformed:
         raise value.refused(before + str(malformed)) from None
     if protocol is not None and protocol not in WITH_PORTS and any(one != ALL_PORTS for one in ranges):
-        raise value.refused(
-            f'{before}protocol does not support specific ports: "{protocol}", only "*" is allowed'
-        )
+        unfit = f'protocol does not support specific ports: "{protocol}", only "*" is allowed'
+        raise value.refused(before + unfit)
     return AclTarget(ACL_DESTINATION.read(value, names, host), ranges)
 
 
-def _split(word: str) -> tuple[str, str]:
-    """Host and ports: these follow the last colon."""
+def split_target(word: str) -> tuple[str, str]:
+    """Host and ports: these follow the last colon. Raises Malformed."""
     host, colon, ports = word.rpartition(":")
     if not colon:
         raise Malformed("hostport must contain a colon")
