@@ -35,7 +35,7 @@ async def establish(database: Database, config: Config, tailnet: TailnetId) -> N
     put = await _take_over(database, config, tailnet, with_tests=False)
     if put.is_new:
         _note(config, put)
-    for failure in await policy_checks.test_policy(database, tailnet):
+    for failure in await policy_checks.failed_tests(database, tailnet):
         log.warning("policy_test_failed", path=config.policy.path, failure=failure)
 
 

@@ -189,13 +189,13 @@ async def test_versions_are_compared(database_dsn: str) -> None:
         home = await w.home()
         await put(home, '{\n  "acls": [],\n}\n')
         await put(home, '{\n  "acls": [],\n  "ssh": [],\n}\n')
-        assert await policies.diff(home.db, home.id, 1, 2) == (
-            '--- version 1\n+++ version 2\n@@ -1,3 +1,4 @@\n {\n   "acls": [],\n+  "ssh": [],\n }\n'
-        )
-        assert await policies.diff(home.db, home.id, 2, 2) == ""
-        await refused(NotFound, lambda: policies.diff(home.db, home.id, 1, 3))
-        await refused(NotFound, lambda: policies.diff(home.db, home.id, 0, 1))
-        await refused(NotFound, lambda: policies.diff(home.db, home.id, 1 << 80, 1))
+        first, second = [await policies.get_version(home.db, home.id, number) for number in (1, 2)]
+        hunk = '@@ -1,3 +1,4 @@\n {\n   "acls": [],\n+  "ssh": [],\n }\n'
+        assert await policies.diff(first, second) == f"--- version 1\n+++ version 2\n{hunk}"
+        assert await policies.diff(first, second.text) == f"--- version 1\n+++ new\n{hunk}"
+        assert await policies.diff(second, second) == ""
+        for number in (3, 0, -1, 1 << 80):
+            await refused(NotFound, lambda n=number: policies.get_version(home.db, home.id, n))
 
 
 async def test_an_older_version_is_brought_back(database_dsn: str) -> None:

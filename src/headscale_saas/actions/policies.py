@@ -143,11 +143,16 @@ async def history(db: Database, tailnet: TailnetId, *, most: int = KEPT) -> list
         return await policies.list_versions(tx, most)
 
 
-async def diff(db: Database, tailnet: TailnetId, before: int, after: int) -> str:
-    """From one version to another as a unified diff; "" if they are the same. Raises NotFound."""
-    async with db.read(tailnet) as tx:
-        one, other = await _existing(tx, before), await _existing(tx, after)
-    return await apart(unified, one.text, other.text, f"version {before}", f"version {after}")
+async def diff(before: Policy, after: Policy | str) -> str:
+    """From one policy to another, or to a text, as a unified diff; "" if they are the same."""
+    text = after if isinstance(after, str) else after.text
+    return await apart(unified, before.text, text, _name(before), _name(after))
+
+
+def _name(policy: Policy | str) -> str:
+    if isinstance(policy, str):
+        return "new"
+    return f"version {policy.version.number}" if policy.version else "no policy"
 
 
 async def _put(wanted: Wanted, seen: Version, approvals: Approvals | None, tx: TailnetTx) -> Put | None:

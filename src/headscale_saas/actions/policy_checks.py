@@ -15,7 +15,7 @@ async def check_policy(db: Database, tailnet: TailnetId, text: str) -> None:
     await apart(checked, await _rows(db, tailnet), text, with_tests=True)
 
 
-async def test_policy(db: Database, tailnet: TailnetId, text: str | None = None) -> list[str]:
+async def failed_tests(db: Database, tailnet: TailnetId, text: str | None = None) -> list[str]:
     """Runs the tests of a policy (None: of the one in force) against the nodes of now; says which fail.
 
     Raises Invalid for a text that is no policy.

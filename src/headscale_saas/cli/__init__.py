@@ -9,11 +9,11 @@ messages    headscale's API messages, which all output is made of
 times       durations and moments as flags give them
 
 client      the seam: what commands ask of a server, whatever carries it
-direct      … over the database itself        translate   model -> messages
+direct      … over the database itself (place, direct_policies)        translate   model -> messages
 connect     which database that is
 
 server                                     serve, version, configtest, health, generate, completion
-users, auth_keys, api_keys, nodes, logins  headscale's commands
+users, auth_keys, api_keys, nodes, logins, policy   headscale's commands
 tailnets, clusters, databases              ours
 """
 

@@ -19,6 +19,7 @@ from headscale_saas.cli.logins import auth
 from headscale_saas.cli.nodes import nodes
 from headscale_saas.cli.noise_keys import noisekeys
 from headscale_saas.cli.output import FORMATS, Printer
+from headscale_saas.cli.policy import policy
 from headscale_saas.cli.server import completion, configtest, generate, health, help_, serve, version
 from headscale_saas.cli.session import Line
 from headscale_saas.cli.tailnets import tailnets
@@ -27,7 +28,6 @@ from headscale_saas.errors import Error, Unavailable
 
 NAME = "headscale"
 NOT_BUILT = {
-    "policy",
     "oauth-clients", "oauth-client", "oauthclients", "oauthclient", "oauth",
     "mockoidc",
     "debug",
@@ -91,7 +91,7 @@ def root(context: click.Context, config: str, output: str, force: bool, tailnet:
 
 for part in (
     serve, version, configtest, health, generate, completion, help_,
-    users, nodes, preauthkeys, apikeys, auth, tailnets, clusters, noisekeys, db,
+    users, nodes, preauthkeys, apikeys, auth, policy, tailnets, clusters, noisekeys, db,
 ):  # fmt: skip
     root.add_command(part)
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = problem.ctx if isinstance(problem, click.UsageError) else None
         return _failed(words, said(problem), context.get_help() if context else "")
     except Error as problem:
-        return _failed(words, problem.message)
+        return _failed(words, str(problem))
     except (click.Abort, KeyboardInterrupt):
         return _failed(words, "interrupted")
     except BrokenPipeError:  # the reader has seen enough; nothing may be written at exit either

@@ -1,15 +1,25 @@
 """What the commands ask of a server, whatever carries it.
 
-`AdminClient` is headscale's service, one method for each call; it acts on one tailnet. `ServiceClient` is
-what stands above tailnets. `DirectClient` (direct.py) implements both over the database; a remote one
-answers with the same messages. All raise `headscale_saas.errors`.
+`AdminClient` and `PolicyClient` are headscale's service, one method for each call, and what we have besides;
+they act on one tailnet. `ServiceClient` is what stands above tailnets. `DirectClient` (direct.py) implements
+all over the database; a remote one answers with the same messages. All raise `headscale_saas.errors`.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from headscale_saas.cli.messages import ApiKey, Cluster, Health, Node, NoiseKey, PreAuthKey, Tailnet, User
+from headscale_saas.cli.messages import (
+    ApiKey,
+    Cluster,
+    Health,
+    Node,
+    NoiseKey,
+    Policy,
+    PreAuthKey,
+    Tailnet,
+    User,
+)
 from headscale_saas.tailcfg.keys import PrivateKey
 
 
@@ -79,6 +89,32 @@ class AdminClient(Protocol):
     async def delete_api_key(self, *, key: int = 0, prefix: str = "") -> None: ...
 
 
+class PolicyClient(Protocol):
+    """The policy of one tailnet. A version of 0 is the one in force."""
+
+    async def get_policy(self, version: int = 0) -> Policy:
+        """Raises NotFound where there is none."""
+        ...
+
+    async def set_policy(self, text: str, *, etag: str = "", comment: str = "") -> Policy:
+        """`etag`: only if that one is in force now."""
+        ...
+
+    async def rollback_policy(self, version: int, *, comment: str = "") -> Policy: ...
+
+    async def check_policy(self, text: str) -> None:
+        """Raises what is wrong with it."""
+        ...
+
+    async def policy_history(self) -> list[Policy]:
+        """The newest first, without texts."""
+        ...
+
+    async def diff_policy(self, before: int, after: int | str) -> str:
+        """`after` is a version or a text. "" if they are the same."""
+        ...
+
+
 class ServiceClient(Protocol):
     """Tailnets, clusters and the service's Noise keys."""
 
@@ -126,5 +162,5 @@ class ServiceClient(Protocol):
     async def retire_noise_key(self, key: str) -> NoiseKey: ...
 
 
-class Client(AdminClient, ServiceClient, Protocol):
-    """Both."""
+class Client(AdminClient, PolicyClient, ServiceClient, Protocol):
+    """All of them."""

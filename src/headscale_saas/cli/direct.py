@@ -8,41 +8,17 @@ import msgspec
 from headscale_saas import founding, noise_keys
 from headscale_saas.actions import api_keys, auth_keys, clusters, logins, nodes, tailnets, users
 from headscale_saas.actions import noise_keys as noise_key_actions
-from headscale_saas.actions.approvals import no_policy
+from headscale_saas.actions.approvals import policy_of
 from headscale_saas.cli import messages, translate
-from headscale_saas.clock import Clock
-from headscale_saas.config import Config
+from headscale_saas.cli.direct_policies import DirectPolicies
 from headscale_saas.errors import NotFound
-from headscale_saas.store.database import Database
-from headscale_saas.store.directory import tailnet_by_name
-from headscale_saas.store.feed import Doorbell
 from headscale_saas.tailcfg.keys import PrivateKey
-from headscale_saas.tailnet.model import Actor, ClusterId, KeyId, Node, NodeId, TailnetId, User, UserId
+from headscale_saas.tailnet.model import ClusterId, KeyId, Node, NodeId, User, UserId
 from headscale_saas.tailnet.routes import served_routes
 
 
-class DirectClient:
+class DirectClient(DirectPolicies):
     """Acts on the tailnet called `tailnet`, which need not exist for what stands above tailnets."""
-
-    def __init__(
-        self, database: Database, doorbell: Doorbell, config: Config, clock: Clock, actor: Actor, tailnet: str
-    ) -> None:
-        self._database = database
-        self._doorbell = doorbell
-        self._config = config
-        self._clock = clock
-        self._actor = actor
-        self._tailnet_name = tailnet
-        self._known: TailnetId | None = None
-
-    async def _tailnet(self) -> TailnetId:
-        if self._known is None:
-            async with self._database.directory() as tx:
-                head = await tailnet_by_name(tx, self._tailnet_name)
-            if head is None:
-                raise NotFound(f'tailnet "{self._tailnet_name}" not found: see headscale tailnets list')
-            self._known = head.id
-        return self._known
 
     async def health(self) -> messages.Health:
         async with self._database.directory():
@@ -168,7 +144,7 @@ class DirectClient:
     async def set_tags(self, node: int, tags: Sequence[str]) -> messages.Node:
         tailnet = await self._tailnet()
         return await self._message(
-            await nodes.tag_node(self._database, no_policy, self._actor, tailnet, NodeId(node), tags)
+            await nodes.tag_node(self._database, policy_of, self._actor, tailnet, NodeId(node), tags)
         )
 
     async def set_approved_routes(self, node: int, routes: Sequence[str]) -> messages.Node:
@@ -185,7 +161,7 @@ class DirectClient:
     async def approve_login(self, user: str, auth_id: str) -> messages.Node:
         owner = await self._user_named(user)
         tailnet = await self._tailnet()
-        node = await logins.approve_login(self._database, no_policy, self._actor, tailnet, owner.id, auth_id)
+        node = await logins.approve_login(self._database, policy_of, self._actor, tailnet, owner.id, auth_id)
         self._doorbell.ring_logins()
         return await self._message(node)
 

@@ -94,6 +94,23 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_seen: Timestamp | None = None
 
 
+class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`policy` and `updated_at` are headscale's, the rest is ours. The text is left out in lists.
+
+    `version` 0: there never was a policy. `unchanged`: what was to be set was in force already.
+    """
+
+    policy: str = ""
+    updated_at: Timestamp | None = None
+    version: int = 0
+    etag: str = ""
+    size: int = 0
+    author: str = ""
+    comment: str = ""
+    rolled_back_from: int = 0
+    unchanged: bool = False
+
+
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     database_connectivity: bool = False
 

@@ -100,6 +100,11 @@ def clean(text: str) -> str:
     return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
 
 
+def lines_of(text: str) -> str:
+    """A longer text that people wrote, cleaned, with its lines and tabs."""
+    return "".join(sign if sign in "\n\t" else clean(sign) for sign in text)
+
+
 def lines(items: Iterable[str]) -> str:
     """Several values in one cell."""
     return "\n".join(map(clean, items))

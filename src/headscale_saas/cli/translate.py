@@ -7,6 +7,7 @@ from headscale_saas.access.credentials import PREFIX_LENGTH, KeyKind, masked
 from headscale_saas.cli import messages
 from headscale_saas.cli.messages import TAGGED_DEVICES, Timestamp
 from headscale_saas.store.directory import Cluster, NoiseKey, TailnetHead
+from headscale_saas.store.policies import PolicyVersion
 from headscale_saas.tailnet.model import (
     ApiKey,
     AuthKey,
@@ -105,6 +106,23 @@ def _key_of(node: Node, users: Users, keys: Keys) -> messages.PreAuthKey | None:
     if node.auth_key_id is not None and (key := keys.get(node.auth_key_id)):
         return auth_key_message(key, users)
     return messages.PreAuthKey(ephemeral=True) if node.ephemeral else None
+
+
+def policy_message(version: PolicyVersion | None, text: str = "", *, is_new: bool = True) -> messages.Policy:
+    """None: there never was one."""
+    if version is None:
+        return messages.Policy(unchanged=not is_new)
+    return messages.Policy(
+        policy=text,
+        updated_at=Timestamp.of(version.at),
+        version=version.number,
+        etag=version.etag,
+        size=version.size,
+        author=f"{version.author.kind} {version.author.name}",
+        comment=version.comment,
+        rolled_back_from=version.rolled_back_from or 0,
+        unchanged=not is_new,
+    )
 
 
 def tailnet_message(tailnet: Tailnet) -> messages.Tailnet:

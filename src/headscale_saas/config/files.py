@@ -82,6 +82,11 @@ def read_policy(path: Path) -> str:
         raise Invalid("no such file") from None
     except OSError as problem:
         raise Invalid(f"cannot be read: {str(problem.strerror).lower()}") from None
+    return text_of(content)
+
+
+def text_of(content: bytes) -> str:
+    """What a policy file contains, as text. Raises Invalid."""
     if len(content) > MOST_POLICY_BYTES:
         raise Invalid("larger than 1 MiB")
     try:

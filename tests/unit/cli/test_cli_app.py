@@ -31,6 +31,9 @@ def test_a_group_alone_prints_its_help(words: list[str], capsys: pytest.CaptureF
         ("users rename -i 1", 'required flag(s) "new-name" not set'),
         ("nodes rename fox", 'required flag(s) "identifier" not set'),
         ("auth register", 'required flag(s) "auth-id", "user" not set'),
+        ("policy set", 'required flag(s) "file" not set'),
+        ("policy diff one", 'invalid argument "one" for VERSIONS: not a whole number'),
+        ("policy get --version x", 'invalid argument "x" for "--version" flag'),
         ("nodes expire -i one", 'invalid argument "one" for "-i, --identifier" flag'),
         ("nodes expire -i -1", 'invalid argument "-1" for "-i, --identifier" flag'),
         ("version -o xml", 'invalid argument for "-o, --output" flag'),
@@ -54,7 +57,7 @@ def test_a_mistake_is_one_object_for_machines(capsys: pytest.CaptureFixture[str]
     assert not printed.out
 
 
-@pytest.mark.parametrize("name", ["policy", "oauth-clients", "mockoidc", "debug"])
+@pytest.mark.parametrize("name", ["oauth-clients", "mockoidc", "debug"])
 def test_what_is_not_built_says_so(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "get"]) == 1
     assert capsys.readouterr().err == f"Error: {name} is not built yet\n"

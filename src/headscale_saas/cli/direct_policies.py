@@ -1,0 +1,63 @@
+"""The policy's part of the client that needs no server."""
+
+from headscale_saas.actions import policies, policy_checks
+from headscale_saas.actions.policies import Policy, Put
+from headscale_saas.cli import messages, translate
+from headscale_saas.cli.place import Place
+from headscale_saas.errors import NotFound
+
+
+class DirectPolicies(Place):
+    """`PolicyClient` over the database."""
+
+    async def get_policy(self, version: int = 0) -> messages.Policy:
+        found = await self._policy(version)
+        if not version and not found.text:
+            raise NotFound("acl policy not found", code="no_policy")
+        return translate.policy_message(found.version, found.text)
+
+    async def set_policy(self, text: str, *, etag: str = "", comment: str = "") -> messages.Policy:
+        self._demand_editable()
+        put = await policies.set_policy(
+            self._database,
+            self._actor,
+            await self._tailnet(),
+            text,
+            expected_etag=etag or None,
+            comment=comment,
+        )
+        return _put_message(put)
+
+    async def rollback_policy(self, version: int, *, comment: str = "") -> messages.Policy:
+        self._demand_editable()
+        tailnet = await self._tailnet()
+        return _put_message(
+            await policies.rollback(self._database, self._actor, tailnet, version, comment=comment)
+        )
+
+    async def check_policy(self, text: str) -> None:
+        await policy_checks.check_policy(self._database, await self._tailnet(), text)
+
+    async def policy_history(self) -> list[messages.Policy]:
+        found = await policies.history(self._database, await self._tailnet())
+        return [translate.policy_message(version) for version in found]
+
+    async def diff_policy(self, before: int, after: int | str) -> str:
+        one = await self._policy(before)
+        other = after if isinstance(after, str) else await self._policy(after)
+        return await policies.diff(one, other)
+
+    async def _policy(self, version: int) -> Policy:
+        tailnet = await self._tailnet()
+        if version:
+            return await policies.get_version(self._database, tailnet, version)
+        return await policies.get_policy(self._database, tailnet)
+
+    def _demand_editable(self) -> None:
+        config = self._config
+        from_file = config.tailnet.name if config.policy.mode == "file" else ""
+        policies.demand_editable(self._tailnet_name, from_file)
+
+
+def _put_message(put: Put) -> messages.Policy:
+    return translate.policy_message(put.policy.version, put.policy.text, is_new=put.is_new)

@@ -1,0 +1,151 @@
+"""`headscale policy`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from headscale_saas.cli.commands import Group, whole_number
+from headscale_saas.cli.messages import Policy
+from headscale_saas.cli.output import clean, lines_of, moment
+from headscale_saas.cli.session import Session, with_server
+from headscale_saas.errors import Invalid, NotFound, Refused
+
+F = TypeVar("F", bound=Callable[..., Any])
+COLUMNS = ("Version", "Set", "Author", "Bytes", "Rolled back from", "Comment")
+MOST_BYTES = 1 << 20
+
+from_file = click.option("-f", "--file", required=True, help="The policy in HuJSON; `-` is stdin.")
+with_comment = click.option("-m", "--comment", default="", help="Why; kept with the version.")
+bypass = click.option(
+    "--bypass-grpc-and-access-database-directly",
+    "--bypass-server-and-access-database-directly",
+    "bypass",
+    is_flag=True,
+    expose_value=False,
+    hidden=True,  # for headscale's scripts: here the database is always asked directly
+)
+
+
+@click.group("policy", cls=Group)
+def policy() -> None:
+    """Manage the access policy of a tailnet."""
+
+
+@policy.command("get", aliases=("show", "view", "fetch"))
+@click.option("--version", callback=whole_number, metavar="N", default="0", help="An older one.")
+@bypass
+@with_server
+async def get(session: Session, version: int) -> None:
+    """Print the policy, as it was written."""
+    found = await session.client.get_policy(version)
+    _print(found.policy)
+
+
+@policy.command("set", aliases=("put", "update"))
+@from_file
+@with_comment
+@click.option("--etag", default="", help="Only if the one in force has this etag (`policy history -o json`).")
+@bypass
+@with_server
+async def set_(session: Session, file: str, comment: str, etag: str) -> None:
+    """Put a policy in force, once it is checked and its tests pass."""
+    text = read(file)
+    if not text:
+        await _confirm_emptiness(session)
+    put = await session.client.set_policy(text, etag=etag, comment=comment)
+    session.printer.result(put, "Policy unchanged." if put.unchanged else "Policy updated.")
+
+
+async def _confirm_emptiness(session: Session) -> None:
+    """So that a pipe that broke does not open a tailnet."""
+    try:
+        await session.client.get_policy()
+    except NotFound:
+        return
+    question = "The text is empty: everyone could reach everyone. Do you want to take the policy away?"
+    if not session.line.confirm(question):
+        raise Refused("the text is empty; --force takes the policy away")
+
+
+@policy.command("check")
+@from_file
+@bypass
+@with_server
+async def check(session: Session, file: str) -> None:
+    """Check a policy, and run its tests, without putting it in force."""
+    await session.client.check_policy(read(file))
+    session.printer.result({}, "Policy is valid")
+
+
+@policy.command("history", aliases=("log", "versions"))
+@click.option(
+    "-n", "--number", callback=whole_number, metavar="N", default="20", help="At most so many (default 20)."
+)
+@with_server
+async def history(session: Session, number: int) -> None:
+    """List versions, the newest first."""
+    found = (await session.client.policy_history())[:number]
+    session.printer.table(found, COLUMNS, map(_row, found))
+
+
+def _row(version: Policy) -> tuple[str, ...]:
+    from_version = str(version.rolled_back_from or "")
+    texts = clean(version.author), str(version.size), from_version, clean(version.comment)
+    return str(version.version), moment(version.updated_at), *texts
+
+
+@policy.command("diff")
+@click.argument("versions", nargs=-1, callback=lambda c, p, values: [whole_number(c, p, v) for v in values])
+@click.option("-f", "--file", default="", help="Compare with this file; `-` is stdin.")
+@with_server
+async def diff(session: Session, versions: list[int], file: str) -> None:
+    """Show what changed: VERSION to VERSION, to the one in force, or in the last change."""
+    if len(versions) > (1 if file else 2):
+        raise Invalid("at most two can be compared")
+    before, after = await _compared(session, versions, file)
+    text = await session.client.diff_policy(before, after)
+    session.printer.result({"diff": text}, lines_of(text).removesuffix("\n"))
+
+
+async def _compared(session: Session, versions: list[int], file: str) -> tuple[int, int | str]:
+    if file:
+        return (versions[0] if versions else 0), read(file)
+    if versions:
+        return versions[0], versions[1] if len(versions) > 1 else 0
+    newest = next(iter(await session.client.policy_history()), None)
+    if newest is None or newest.version == 1:
+        raise NotFound("there are no two versions to compare")
+    return newest.version - 1, newest.version
+
+
+@policy.command("rollback", aliases=("revert",))
+@click.argument("version", callback=whole_number)
+@with_comment
+@with_server
+async def rollback(session: Session, version: int, comment: str) -> None:
+    """Put the text of an older version in force again, as a new one."""
+    put = await session.client.rollback_policy(version, comment=comment)
+    done = f"Policy rolled back to version {version}, as version {put.version}."
+    session.printer.result(put, "Policy unchanged." if put.unchanged else done)
+
+
+def read(file: str) -> str:
+    """The text of a policy file. Raises Invalid."""
+    from headscale_saas.config.files import read_policy, text_of  # noqa: PLC0415 - not for `--help`
+
+    try:
+        if file == "-":
+            return text_of(sys.stdin.buffer.read(MOST_BYTES + 1))
+        return read_policy(Path(file))
+    except Invalid as problem:
+        raise Invalid(f"reading policy file: {file}: {problem.message}") from None
+
+
+def _print(text: str) -> None:
+    """To a file or a program exactly as it was written; on a terminal nothing that it would obey."""
+    if sys.stdout.isatty():
+        text = lines_of(text).removesuffix("\n") + "\n"
+    sys.stdout.write(text)

@@ -1,0 +1,171 @@
+"""`policy`: headscale's commands in its words, and versions."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.command_line import CommandLine
+
+OPEN = '{\n  // everyone\n  "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],\n}\n'
+CLOSED = '{\n  "acls": [], // nobody\n}\n'
+WRONG = '{\n  "acls": [{"action": "deny"}],\n}\n'
+BYPASS = "--bypass-grpc-and-access-database-directly"
+
+
+@pytest.fixture
+def cli(database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The default tailnet, and files with policies."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"database:\n  url: {database_dsn}\nstate_dir: {tmp_path}\n")
+    cli = CommandLine(config, capsys)
+    cli.ok("clusters create 1 one")
+    cli.ok("tailnets create default")
+    for name, text in {"open": OPEN, "closed": CLOSED, "wrong": WRONG, "empty": ""}.items():
+        (tmp_path / name).write_text(text)
+    return cli
+
+
+def file(cli: CommandLine, name: str) -> str:
+    return str(cli.config.parent / name)
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def put(cli: CommandLine, name: str, *words: str) -> str:
+    return cli.ok("policy", "set", "-f", file(cli, name), *words)
+
+
+def test_what_was_set_is_got_to_the_letter(cli: CommandLine) -> None:
+    assert "acl policy not found" in cli.fails("policy get")
+    assert put(cli, "open") == "Policy updated."
+    assert cli("policy get").out == OPEN
+    assert put(cli, "open") == "Policy unchanged."
+    for line in ("policy put -f", "policy update --file"):
+        cli.ok(*line.split(), file(cli, "closed"))
+    for name in ("show", "view", "fetch"):
+        assert cli(f"policy {name}").out == CLOSED
+    assert cli("policy get --version 1").out == OPEN
+    assert "there is no version 7" in cli.fails("policy get --version 7")
+
+
+def test_headscales_flags_are_understood(cli: CommandLine) -> None:
+    assert put(cli, "open", BYPASS, "--force") == "Policy updated."
+    assert cli("policy", "get", "--bypass-server-and-access-database-directly").out == OPEN
+    assert cli.ok("policy", "check", "-f", file(cli, "closed"), BYPASS) == "Policy is valid"
+    assert cli.fails("policy set").startswith('required flag(s) "file" not set')
+    assert cli.fails("policy check").startswith('required flag(s) "file" not set')
+
+
+def test_a_policy_comes_from_stdin(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, OPEN.encode())
+    assert cli.ok("policy set -f -") == "Policy updated."
+    pipe(monkeypatch, WRONG.encode())
+    assert "line 2, column 23" in cli.fails("policy check -f -")
+    pipe(monkeypatch, b'{\n"\xff')
+    assert cli.fails("policy set -f -") == "reading policy file: -: line 2, column 2: not UTF-8"
+    pipe(monkeypatch, b" " * ((1 << 20) + 1))
+    assert cli.fails("policy set -f -") == "reading policy file: -: larger than 1 MiB"
+    assert cli("policy get").out == OPEN
+
+
+def test_a_wrong_policy_is_refused_with_its_place(cli: CommandLine) -> None:
+    put(cli, "closed")
+    said = cli.fails("policy", "set", "-f", file(cli, "wrong"))
+    assert said == 'line 2, column 23: action="deny" is not supported'
+    assert cli.fails("policy", "check", "-f", file(cli, "wrong")) == said
+    told = cli("policy", "set", "-f", file(cli, "wrong"), "-o", "json-line")
+    assert json.loads(told.err) == {"error": said}
+    assert "no such file" in cli.fails("policy", "set", "-f", file(cli, "none"))
+    assert cli("policy get").out == CLOSED
+
+
+def test_an_empty_text_takes_a_policy_away_only_if_meant(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert put(cli, "empty") == "Policy unchanged."
+    put(cli, "closed")
+    pipe(monkeypatch, b"")
+    said = cli("policy set -f -")
+    assert said.status == 1
+    assert "everyone could reach everyone" in said.err
+    assert cli("policy get").out == CLOSED
+    assert put(cli, "empty", "--force") == "Policy updated."
+    assert "acl policy not found" in cli.fails("policy get")
+
+
+def test_versions_are_listed_compared_and_brought_back(cli: CommandLine) -> None:
+    assert cli.json("policy history") == []
+    assert "no two versions" in cli.fails("policy diff")
+    put(cli, "open", "-m", "for a start")
+    put(cli, "closed")
+    newest, oldest = cli.table("policy history")
+    assert list(newest) == ["Version", "Set", "Author", "Bytes", "Rolled back from", "Comment"]
+    assert (oldest["Version"], oldest["Comment"], oldest["Bytes"]) == ("1", "for a start", str(len(OPEN)))
+    assert re.fullmatch(r"cli \S+", oldest["Author"])
+    assert re.fullmatch(r"[-\d]{10} [:\d]{8}", oldest["Set"])
+
+    changed = "-  // everyone\n" in cli.ok("policy diff") + "\n"
+    assert changed
+    assert cli.ok("policy diff").startswith("--- version 1\n+++ version 2\n@@ -1,4 +1,3 @@\n {\n-")
+    assert cli.ok("policy diff 2 1").startswith("--- version 2\n+++ version 1\n")
+    assert cli.ok("policy diff 2") == ""
+    assert cli.ok("policy", "diff", "-f", file(cli, "wrong")).startswith("--- version 2\n+++ new\n")
+    assert cli.json("policy diff 1 2")["diff"].startswith("--- version 1")
+    assert cli.fails("policy diff 1 2 3")
+    assert "not a whole number" in cli.fails("policy diff one")
+
+    assert cli.ok("policy rollback 1 -m back") == "Policy rolled back to version 1, as version 3."
+    assert cli.ok("policy revert 3") == "Policy unchanged."
+    assert cli("policy get").out == OPEN
+    (row,) = cli.table("policy history -n 1")
+    assert (row["Version"], row["Rolled back from"], row["Comment"]) == ("3", "1", "back")
+    assert "there is no version 9" in cli.fails("policy rollback 9")
+    assert "missing parameters" in cli.fails("policy rollback")
+
+
+def test_a_policy_for_machines(cli: CommandLine) -> None:
+    made = json.loads(put(cli, "closed", "-m", "why", "-o", "json"))
+    assert list(made) == ["policy", "updated_at", "version", "etag", "size", "author", "comment"]
+    assert (made["policy"], made["version"], made["comment"]) == (CLOSED, 1, "why")
+    (row,) = cli.json("policy history")
+    assert row == {name: value for name, value in made.items() if name != "policy"}
+    assert json.loads(put(cli, "closed", "-o", "json"))["unchanged"] is True
+    set_ = ("policy", "set", "-f", file(cli, "open"), "--etag")
+    assert "changed in the meantime" in cli.fails(*set_, "0" * 64)
+    assert cli.ok(*set_, made["etag"]) == "Policy updated."
+
+
+def test_two_tailnets_have_policies_of_their_own(cli: CommandLine) -> None:
+    cli.ok("tailnets create acme")
+    put(cli, "open")
+    assert "acl policy not found" in cli.fails("policy get --tailnet acme")
+    put(cli, "closed", "--tailnet", "acme")
+    assert (cli("policy get").out, cli("policy get --tailnet=acme").out) == (OPEN, CLOSED)
+    assert "there is no version 2" in cli.fails("policy rollback 2 -t acme")
+
+
+def test_in_file_mode_only_the_file_says_so(cli: CommandLine) -> None:
+    put(cli, "open")
+    put(cli, "closed")
+    cli.ok("tailnets create acme")
+    cli.config.write_text(cli.config.read_text() + f"policy: {{path: {file(cli, 'open')}}}\n")
+    refused = "update is disabled for modes other than 'database'"
+    assert refused in cli.fails("policy", "set", "-f", file(cli, "open"))
+    assert refused in cli.fails("policy rollback 1")
+    assert cli("policy get").out == CLOSED
+    assert cli.ok("policy", "check", "-f", file(cli, "open")) == "Policy is valid"
+    assert put(cli, "open", "--tailnet", "acme") == "Policy updated."
+
+
+def test_a_terminal_is_not_told_what_it_would_obey(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "{\n\t// \x1b[2J\u202e\n}\n"
+    (cli.config.parent / "odd").write_text(text)
+    put(cli, "odd")
+    assert cli("policy get").out == text
+    assert cli("policy diff -f " + file(cli, "empty")).out.count("\\x1b[2J\\x202e") == 1
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert cli("policy get").out == "{\n\t// \\x1b[2J\\x202e\n}\n"
