@@ -82,9 +82,12 @@ def _decimal(amount: int, size: int) -> str:
 
 def _quoted(text: str) -> str:
     """The package `time` has a way of quoting of its own: bytes that are not printable ASCII as `\\xNN`."""
-    shown = (f"\\{one}" if one in '"\\' else one if " " <= one < "\x7f" else _bytes(one) for one in text)
-    return '"' + "".join(shown)[:400] + '"'
+    return '"' + "".join(_shown(one) for one in text[:_MAX_LENGTH]) + '"'
 
 
-def _bytes(one: str) -> str:
+def _shown(one: str) -> str:
+    if one in '"\\':
+        return f"\\{one}"
+    if " " <= one < "\x7f":
+        return one
     return "".join(f"\\x{byte:02x}" for byte in one.encode())

@@ -15,7 +15,7 @@ from headscale_saas.policy.language.values import Data, Number, Value
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100
-MAX_VALUES = 100_000
+MAX_VALUES = 50_000
 MAX_NUMBER_BYTES = 100
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -24,6 +24,9 @@ _INSIDE_STRING = re.compile(rb'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{
 _NUMBER = re.compile(rb"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+")
 _LITERAL = re.compile(rb"(?:null|true|false)")
 _LITERALS: dict[bytes, Data] = {b"null": None, b"true": True, b"false": False}
+_COMMENTS = {b"//": b"\n", b"/*": b"*/"}
+"""What begins and what ends one."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -119,7 +122,7 @@ class _Reader:
             self._at = found.end()
             return written.decode()
         try:
-            string: str = json.loads(found[0])
+            string: str = json.loads(found[0].decode())
         except ValueError:
             self._bad_string()
         self._at = found.end()
@@ -158,10 +161,12 @@ class _Reader:
         return raw[self._at : self._at + 1]
 
     def _comment(self) -> None:
-        ends = {b"//": b"\n", b"/*": b"*/"}
-        end = ends.get(self._raw[self._at : self._at + 2])
-        if end is None:
-            self._invalid_character("at start of comment" if self._at + 1 < len(self._raw) else "at end")
+        begin = self._raw[self._at : self._at + 2]
+        if begin not in _COMMENTS:
+            self._at += 1
+            self._need("comment")
+            self._invalid_character("at start of comment")
+        end = _COMMENTS[begin]
         found = self._raw.find(end, self._at + 2)
         if found < 0:
             raise self._refused("parsing comment: unexpected EOF", len(self._raw))

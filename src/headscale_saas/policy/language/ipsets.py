@@ -32,12 +32,13 @@ def _ipset(name: str, value: Value, names: Names) -> tuple[IpsetStep, ...]:
 
 
 def _step(value: Value, removes: bool, names: Names) -> IpsetStep:
-    verb, _, target = string(value).strip().partition(" ")
-    if verb in ("add", "remove") and target:
-        return IpsetStep(verb == "add", _target(value, target.strip(), names))
+    word = string(value).strip()
+    match word.split(maxsplit=1):
+        case ["add" | "remove" as verb, target]:
+            return IpsetStep(verb == "add", _target(value, target, names))
     if removes:
-        raise value.refused(f'{quoted(string(value))}: begin with "add" or "remove" in an ipset that removes')
-    return IpsetStep(True, _target(value, string(value).strip(), names))
+        raise value.refused(f'{quoted(word)}: begin with "add" or "remove" in an ipset that removes')
+    return IpsetStep(True, _target(value, word, names))
 
 
 def _target(value: Value, word: str, names: Names) -> Selector | tuple[str, str]:

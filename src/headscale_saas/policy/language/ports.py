@@ -5,7 +5,7 @@ from headscale_saas.policy.language.quoting import quoted
 from headscale_saas.tailcfg.filters import LAST_PORT, PortRange
 
 ALL_PORTS = PortRange(0, LAST_PORT)
-MAX_RANGES = 1000
+MAX_RANGES = 256
 """Of one entry. Each becomes an element of every filter the entry reaches."""
 
 PROTOCOLS = {

@@ -24,8 +24,8 @@ NODE_ATTRIBUTES = frozenset(
 VERSIONS = frozenset({"node:osVersion", "node:tsVersion"})
 
 _ASSERTION = re.compile(
-    r"\s*([A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_.-]+)"
-    r"\s*(==|!=|<=|>=|<|>|\bNOT\s+IN\b|\bIN\b|\bIS\s+SET\b|\bNOT\s+SET\b)\s*(.*?)\s*",
+    r"([A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_.-]+)"
+    r"\s*(==|!=|<=|>=|<|>|\bNOT\s+IN\b|\bIN\b|\bIS\s+SET\b|\bNOT\s+SET\b)\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _VALUE = re.compile(r"'([^']*)'|(true|false)\b|(-?[0-9]{1,18}(?:\.[0-9]{1,18})?)(?![\w.])", re.IGNORECASE)
@@ -50,7 +50,7 @@ def _posture(name: str, value: Value) -> tuple[Assertion, ...]:
 
 def parse_assertion(text: str) -> Assertion:
     """`node:os IN ['macos', 'linux']`, `node:tsVersion >= '1.40'`, `custom:x IS SET` … Raises Malformed."""
-    found = _ASSERTION.fullmatch(text) if len(text) <= MAX_LENGTH else None
+    found = _ASSERTION.fullmatch(text.strip()) if len(text) <= MAX_LENGTH else None
     if not found:
         raise Malformed(f"posture assertion {quoted(text)}: expected <attribute> <operator> <value>")
     attribute, operator, rest = found.groups()

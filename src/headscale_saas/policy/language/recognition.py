@@ -1,7 +1,7 @@
 """Which selector a word is. What it names need not exist, nor may it stand everywhere."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from headscale_saas.policy.language.selectors import ANY, MEMBER, Kind, Selector
 from headscale_saas.tailnet.model import IPNetwork
@@ -51,8 +51,20 @@ def read_network(word: str) -> IPNetwork | None:
     found = _NUMERIC.fullmatch(word)
     if not found or ("." not in word and ":" not in word):
         return None
+    address, length = found.groups()
     try:
-        network: IPv4Network | IPv6Network = ip_network(word, strict=False)
+        return _network(address, length)
     except ValueError:
         return None
-    return network
+
+
+def _network(address: str, length: str | None) -> IPNetwork:
+    """Several times as fast as `ip_network` with host bits."""
+    if ":" in address:
+        return IPv6Network((_masked(int(IPv6Address(address)), length, 128), int(length or 128)))
+    return IPv4Network((_masked(int(IPv4Address(address)), length, 32), int(length or 32)))
+
+
+def _masked(number: int, length: str | None, bits: int) -> int:
+    host_bits = bits - int(length or bits)
+    return number >> host_bits << host_bits  # a negative shift is a ValueError, as it should be

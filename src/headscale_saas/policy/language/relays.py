@@ -23,7 +23,9 @@ _NODE = spellings(
     *("name", "regionID", "hostName", "certName", "ipv4", "ipv6", "stunPort", "stunOnly", "derpPort"),
     *("insecureForTests", "stunTestIP", "canPort80"),
 )
-MAX_REGIONS = 1000
+MAX_REGIONS = 500
+MAX_NODES = 50
+"""Of one region. Every client is sent all of them."""
 
 
 def read_relays(value: Value | None) -> PolicyRelays | None:
@@ -49,16 +51,18 @@ def _region(name: str, value: Value) -> DERPRegion | None:
     if value.data is None:
         return None
     region = fields(value, _REGION)
-    region_id = _same_id(name, value, region.get("regionID"))
+    nodes = items(region.get("nodes"))
+    if len(nodes) > MAX_NODES:
+        raise region["nodes"].refused(f"derpMap: region {name} has more than {MAX_NODES} nodes")
     return DERPRegion(
-        region_id=region_id,
+        region_id=_same_id(name, value, region.get("regionID")),
         region_code=optional_string(region.get("regionCode")),
         region_name=optional_string(region.get("regionName")),
         latitude=number(region.get("latitude")),
         longitude=number(region.get("longitude")),
         avoid=boolean(region.get("avoid")),
         no_measure_no_home=boolean(region.get("noMeasureNoHome")),
-        nodes=tuple(_node(name, item) for item in items(region.get("nodes"))),
+        nodes=tuple(_node(name, item) for item in nodes),
     )
 
 

@@ -1,6 +1,7 @@
 """Values of the shape a place asks for. `null` is absence everywhere, and absence is an empty list."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf, isfinite
 from typing import TypeVar
 
 from headscale_saas.policy.language.errors import Malformed
@@ -14,13 +15,15 @@ Fields = Mapping[str, Value]
 
 
 def spellings(*names: str, **legacy: str) -> Mapping[str, str]:
-    """What members an object may have: lower-cased spelling to proper name. `legacy` are other words for them."""
+    """What members an object may have: lower-cased spelling to proper name. `legacy` are other words."""
     return {name.lower(): name for name in names} | legacy
 
 
 def fields(value: Value, known: Mapping[str, str], *, ignored: str = "\0") -> Fields:
     """The members of an object; names count in any case, those that begin with `ignored` do not count."""
     found: dict[str, Value] = {}
+    if value.data is None:
+        raise _unexpected(value, "an object")
     for name, member in members(value):
         proper = known.get(name.lower())
         if proper is None:
@@ -28,9 +31,7 @@ def fields(value: Value, known: Mapping[str, str], *, ignored: str = "\0") -> Fi
                 continue
             raise member.name_refused(f"unknown field: {quoted(name)}")
         if proper in found:
-            raise member.name_refused(
-                f"duplicate member name {quoted(name)}: {quoted(proper)} is there already"
-            )
+            raise member.name_refused(f"duplicate member name {quoted(name)} (it means {quoted(proper)})")
         found[proper] = member
     return {name: member for name, member in found.items() if member.data is not None}
 
@@ -89,9 +90,10 @@ def integer(value: Value | None) -> int:
 def number(value: Value | None) -> float | None:
     if value is None:
         return None
-    if not isinstance(value.data, Number):
+    found = float(value.data.value()) if isinstance(value.data, Number) else inf
+    if not isfinite(found):
         raise _unexpected(value, "a number")
-    return float(value.data.value())
+    return found
 
 
 def read(value: Value, reader: Callable[[str], T], *, before: str = "") -> T:

@@ -32,6 +32,10 @@ ALWAYS = "always"
 DEFAULT_CHECK_PERIOD = timedelta(hours=12)
 MAX_CHECK_PERIOD = 168 * HOUR
 
+_SELF_WITH_TAGS = (
+    "autogroup:self destination requires source to contain only users or groups, not tags or autogroup:tagged"
+)
+
 Selectors = tuple[Selector, ...]
 
 
@@ -46,8 +50,7 @@ def _rule(value: Value, names: Names) -> SshRule:
     period = _check_period(rule.get("checkPeriod"), is_check)
     sources = SSH_SOURCE.read_all(rule.get("src"), names)
     destinations = SSH_DESTINATION.read_all(rule.get("dst"), names)
-    for item, destination in zip(items(rule.get("dst")), destinations, strict=True):
-        _check_pair(item, sources, destination)
+    _check_people(rule, sources, destinations)
     return SshRule(
         position=value.position,
         is_check=is_check,
@@ -114,16 +117,15 @@ def _period(text: str) -> int:
     return period
 
 
-def _check_pair(value: Value, sources: Selectors, destination: Selector) -> None:
+def _check_people(rule: Fields, sources: Selectors, destinations: Selectors) -> None:
     """People's devices are for themselves: nobody else, and no tagged device, logs in there."""
     has_tags = any(source.kind is Kind.TAG or source == TAGGED for source in sources)
-    if destination == SELF and has_tags:
-        raise value.refused(
-            "autogroup:self destination requires source to contain only users or groups, "
-            "not tags or autogroup:tagged"
-        )
-    if destination.kind in (Kind.USER, Kind.DOMAIN) and any(source != destination for source in sources):
-        raise value.refused(_not_the_same(str(destination), has_tags))
+    different = set(sources)
+    for value, destination in zip(items(rule.get("dst")), destinations, strict=True):
+        if destination == SELF and has_tags:
+            raise value.refused(_SELF_WITH_TAGS)
+        if destination.kind in (Kind.USER, Kind.DOMAIN) and not different <= {destination}:
+            raise value.refused(_not_the_same(str(destination), has_tags))
 
 
 def _not_the_same(user: str, has_tags: bool) -> str:

@@ -6,7 +6,7 @@ import msgspec
 
 from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.language.positions import Position, Text
-from headscale_saas.tailcfg.codec import Json
+from headscale_saas.tailcfg.codec import Json, encode
 
 
 class Number(msgspec.Struct, frozen=True, gc=False):
@@ -20,9 +20,9 @@ class Number(msgspec.Struct, frozen=True, gc=False):
 
     def verbatim(self) -> int | float | msgspec.Raw:
         """The number, or its very digits where they would be written in another way or could not be held."""
-        value = self.value()
-        is_safe = isinstance(value, int) and abs(value) < 1 << 63 and str(value) == self.literal
-        return value if is_safe else msgspec.Raw(self.literal.encode())
+        value, literal = self.value(), self.literal.encode()
+        is_safe = abs(value) < 1 << 63 and encode(value) == literal
+        return value if is_safe else msgspec.Raw(literal)
 
 
 Data = None | bool | str | Number | list["Value"] | dict[str, "Value"]
