@@ -172,13 +172,19 @@ def fits(
 
 def capabilities(world: World, device: Device, peer: Device) -> dict[str, list[Any]]:
     """What the peer may do at the device, as applications there are told (10.4)."""
+    return united(rules_for(world, device) if device.usable else [], device, peer)
+
+
+def united(rules: Iterable[Rule], device: Device, peer: Device) -> dict[str, list[Any]]:
+    """The capabilities of all rules that are about both, in the order of the rules."""
     found: dict[str, list[Any]] = {}
-    for rule in rules_for(world, device) if device.usable else ():
-        for family in (":", "."):
-            mine = [address for address in device.addresses if family in address]
-            theirs = [address for address in peer.addresses if family in address]
-            if overlap(rule.holders, parse_all(mine)) and overlap(rule.sources, parse_all(theirs)):
-                for name, values in rule.capabilities.items():
-                    found.setdefault(name, []).extend(values or [])
-                break
+    for rule in rules:
+        if any(_is_about(rule, device, peer, family) for family in ".:"):
+            for name, values in rule.capabilities.items():
+                found.setdefault(name, []).extend(values or [])
     return found
+
+
+def _is_about(rule: Rule, device: Device, peer: Device, family: str) -> bool:
+    here, there = (parse_all(a for a in one.addresses if family in a) for one in (device, peer))
+    return overlap(rule.holders, here) and overlap(rule.sources, there)

@@ -35,7 +35,9 @@ def addresses(devices: Iterable[Device]) -> list[Range]:
 
 def identity(world: World, word: str) -> list[Device] | None:
     """The devices of a word that names people or tags; None for words about addresses."""
-    return None if _is_about_addresses(word) else [d for d in world.devices if belongs(world, word, d)]
+    if _is_about_addresses(word):
+        return None
+    return [device for device in world.devices if device.usable and belongs(world, word, device)]
 
 
 def belongs(world: World, word: str, device: Device) -> bool:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.policy_oracle.world import Device, World
+
 from headscale_saas.tailnet.model import Node, User
 from headscale_saas.tailnet.state import TailnetState
-from tests.policy_oracle.world import Device, World
 
 
 def world_of(state: TailnetState) -> World:

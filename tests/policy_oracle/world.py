@@ -14,7 +14,7 @@ Policy = Mapping[str, Any]
 class Device:
     """`user` is the number of its owner, None for a tagged device; `logins` are all his names.
 
-    `usable`: neither expired nor waiting for an admin; others take no part. `facts` are what postures look at.
+    `usable`: neither expired nor waiting for an admin; others are in no group. `facts` are what postures see.
     """
 
     id: int
