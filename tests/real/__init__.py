@@ -5,7 +5,9 @@ leakwatch.py what runs on the lab's way out
 names.py     the lab's DNS resolver: knows no name, and remembers who asked for what
 wait.py      wait for a condition, all at once, with a deadline
 client.py    one official client: daemon and CLI
-server.py    PostgreSQL, our processes for two clusters, relay, HAProxy and nginx
+service.py   PostgreSQL, our processes for two clusters, relay, HAProxy and nginx
 scenario.py  tailnets full of clients, and what "they all reach each other" means
+talk.py      a TCP server, one question to it, and a knock that never tires
+reach.py     whether one machine reaches another by TCP, and since when
 conftest.py  what is needed to run, one lab for the run, and a picture of everything on failure
 """

@@ -111,6 +111,12 @@ class Client:
         """What `tailscale …` prints; CommandError unless it ends with 0."""
         return self.host.run(*self._cli(*arguments), seconds=seconds).stdout
 
+    def refuses(self, *arguments: str) -> str:
+        """What `tailscale …` complains of; AssertionError if it does not."""
+        done = self.host.run(*self._cli(*arguments), check=False)
+        assert done.returncode, f"{self}: tailscale {' '.join(arguments)} ended well"
+        return done.stdout + done.stderr
+
     def _cli(self, *arguments: str) -> list[str]:
         return [str(CACHE / self.version / "tailscale"), f"--socket={self._socket}", *arguments]
 

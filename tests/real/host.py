@@ -14,8 +14,6 @@ from typing import IO
 
 from real.wait import until
 
-IPV4 = "10.77.0."
-IPV6 = "fd77:1ab::"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 INIT = """
@@ -130,11 +128,10 @@ class Process:
 class Host:
     """One machine of the lab."""
 
-    def __init__(self, name: str, directory: Path, number: int, resolver: str) -> None:
+    def __init__(self, name: str, directory: Path, addresses: tuple[str, str], resolver: str) -> None:
         self.name = name
         self.directory = directory
-        self.address = f"{IPV4}{number}"
-        self.address6 = f"{IPV6}{number}"
+        self.address, self.address6 = addresses
         self._processes: list[Process] = []
         (directory / "etc").mkdir()
         self._init = subprocess.Popen(
@@ -192,6 +189,18 @@ class Host:
         """Whether one of `count` echo requests to an address or name is answered."""
         done = self.run("ping", "-q", f"-c{count}", f"-W{seconds:g}", "-i0.2", address, check=False)
         return done.returncode == 0
+
+    def forward(self, enabled: bool) -> None:
+        """Whether the machine passes on what is not for itself: a router must."""
+        for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            self.run("sh", "-c", f"echo {int(enabled)} >/proc/sys/net/{switch}")
+
+    def add_user(self, name: str) -> None:
+        """Makes an account on this machine alone, that can log in; its home is the host's directory."""
+        if self.run("id", name, check=False).returncode:
+            self.run("mount", "-t", "tmpfs", "log", "/var/log")  # where logins are noted
+            home = ("--no-create-home", "--home-dir", str(self.directory))
+            self.run("useradd", *home, "--shell", "/bin/sh", name)
 
     def close(self) -> None:
         """Ends the host; the kernel kills what still runs on it."""

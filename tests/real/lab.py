@@ -4,6 +4,8 @@
     sink  10.77.0.1             where default routes lead: forwards nothing, counts strays (leakwatch.py)
     ctl   10.77.0.2             servers, and a resolver that knows no name (names.py)
 
+Hosts of another network hang behind one of these by a wire of their own (`behind`).
+
 Only the lab's directory in /tmp can outlive a crash; the next lab removes it, for its lock is then free.
 """
 
@@ -13,16 +15,18 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import IO, Any
 
-from real.host import IPV4, IPV6, Host
+from real.host import Host
 from real.wait import together
 
 HERE = Path(__file__).parent
+IPV4, IPV6 = "10.77.0.", "fd77:1ab::"
 SINK, CTL, FIRST_CLIENT = 1, 2, 101
 CTL_ADDRESS = f"{IPV4}{CTL}"
 INSIDE = (
@@ -56,7 +60,7 @@ class Lab:
         self._own_names = (*own_names, "lab", "localhost", "in-addr.arpa", "ip6.arpa")
         self._hosts: list[Host] = []
         try:
-            self._wire = self._host("wire", 0)
+            self._wire = self._host("wire", ("", ""))
             self._wire.network(
                 "link set lo up", "link add br0 type bridge mcast_snooping 0", "link set br0 up"
             )
@@ -70,15 +74,15 @@ class Lab:
             self.close()
             raise
 
-    def _host(self, name: str, number: int) -> Host:
+    def _host(self, name: str, addresses: tuple[str, str]) -> Host:
         directory = self.directory / name
         directory.mkdir()
-        host = Host(name, directory, number, CTL_ADDRESS)
+        host = Host(name, directory, addresses, CTL_ADDRESS)
         self._hosts.append(host)
         return host
 
     def _plugged(self, name: str, number: int, routed: bool = True) -> Host:
-        host = self._host(name, number)
+        host = self._host(name, (f"{IPV4}{number}", f"{IPV6}{number}"))
         host.network(
             "link set lo up",
             f"link add eth0 type veth peer name p-{name} netns {self._wire.pid}",
@@ -90,6 +94,37 @@ class Lab:
             host.network(f"route add default via {IPV4}{SINK}", f"route add default via {IPV6}{SINK}")
         self._wire.network(f"link set p-{name} master br0 up")
         return host
+
+    @contextmanager
+    def behind(self, router: Host, name: str, ipv4: str, ipv6: str) -> Iterator[Host]:
+        """A host of the networks that its addresses name (`10.9.1.80/24`), which only `router` reaches.
+
+        The router has no address on that wire: clients would try each as a way to the router, and lose
+        packets to the sink.
+        """
+        host = self._host(name, (ipv4.partition("/")[0], ipv6.partition("/")[0]))
+        host.network(
+            "link set lo up",
+            f"link add eth0 type veth peer name {name} netns {router.pid}",
+            f"addr add {host.address}/32 dev eth0",
+            f"addr add {host.address6}/128 dev eth0 nodad",
+            "link set eth0 up",
+            f"route add {router.address} dev eth0",
+            f"route add default via {router.address}",
+        )
+        router.network(
+            f"addr add fe80::1/64 dev {name} nodad",
+            f"link set {name} up",
+            *(f"route add {ip_interface(address).network} dev {name}" for address in (ipv4, ipv6)),
+        )
+        host.network("route add default via fe80::1 dev eth0")
+        router.forward(True)
+        try:
+            yield host
+        finally:
+            router.forward(False)
+            router.network(f"link del {name}")
+            host.close()
 
     def _watch(self) -> None:
         python = sys.executable

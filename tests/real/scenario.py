@@ -1,6 +1,8 @@
 """Tailnets full of official clients, and what "they all reach each other" means."""
 
 import itertools
+import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -74,6 +76,13 @@ class Tailnet:
 
     def node_id(self, client: Client) -> str:
         return str(self.nodes()[label(client)]["id"])
+
+    def set_policy(self, policy: Json) -> float:
+        """Puts a policy in force; the `time.monotonic` at which the command returned."""
+        file = self.service.host.directory / f"{self.name}-policy.json"
+        file.write_text(json.dumps(policy))
+        self.cli("policy", "set", "-f", str(file))
+        return time.monotonic()
 
     # Clients.
 

@@ -65,6 +65,29 @@ def test_a_pulled_cable_loses_packets_and_keeps_the_carrier(small: Lab) -> None:
     until("answers through the plugged cable", lambda: one.pings(two.address, seconds=0.3), 5)
 
 
+def test_a_host_behind_another_is_reached_through_it_alone(small: Lab) -> None:
+    router, other = small.clients
+    with small.behind(router, "site", "203.0.113.80/24", "2001:db8:80::80/64") as site:
+        for address in (site.address, site.address6):
+            assert router.pings(address)
+        assert site.pings(router.address)
+        assert not small.leaks()
+        assert not other.pings(site.address, seconds=0.3)
+        until("the stray to be seen", small.leaks, 5)
+        other.network(f"route add 203.0.113.0/24 via {router.address}")
+        assert other.pings(site.address)
+    assert not router.pings(site.address, seconds=0.3)
+
+
+def test_an_account_is_of_one_host_alone(small: Lab) -> None:
+    one, two = small.clients
+    one.add_user("somebody")
+    one.add_user("somebody")
+    assert one.run("su", "-", "somebody", "-c", "id -un").stdout == "somebody\n"
+    assert two.run("id", "somebody", check=False).returncode
+    assert "somebody" not in Path("/etc/passwd").read_text()
+
+
 def test_each_host_has_an_etc_a_run_and_a_name_of_its_own(small: Lab) -> None:
     one, two = small.clients
     one.run("sh", "-c", "echo mine >/etc/resolv.conf; echo mine >/run/mark")
