@@ -47,8 +47,8 @@ class IpEntry(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """`app` keeps the values as the file has them: a number that would be written in another way, or that no int
-    and no float can hold, is a msgspec.Raw of its digits. `via` are tags."""
+    """`app` keeps the values as the file has them: a number that would be written in another way, or that no
+    int and no float can hold, is a msgspec.Raw of its digits. `via` are tags."""
 
     position: Position
     sources: tuple[Selector, ...]

@@ -1,7 +1,7 @@
 """Which selector a word is. What it names need not exist, nor may it stand everywhere."""
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from headscale_saas.policy.language.selectors import ANY, MEMBER, Kind, Selector
 from headscale_saas.tailnet.model import IPNetwork
@@ -27,8 +27,8 @@ def recognise(word: str) -> Selector | None:
     prefix, colon, name = word.partition(":")
     if colon and prefix in _BY_PREFIX:
         return _prefixed(_BY_PREFIX[prefix], word, name)
-    if network := read_network(word):
-        return Selector(Kind.PREFIX, str(network))
+    if written := _prefix(word):
+        return Selector(Kind.PREFIX, written)
     if word == "*":
         return ANY
     if colon and prefix == "user":
@@ -48,23 +48,20 @@ def _prefixed(kind: Kind, word: str, name: str) -> Selector | None:
 
 def read_network(word: str) -> IPNetwork | None:
     """An address or a prefix, host bits masked away; None for any other word."""
+    prefix = _prefix(word)
+    return ip_network(prefix) if prefix else None
+
+
+def _prefix(word: str) -> str | None:
+    """The one spelling of an address or a prefix. (`ip_network` would take three times as long.)"""
     found = _NUMERIC.fullmatch(word)
     if not found or ("." not in word and ":" not in word):
         return None
     address, length = found.groups()
-    try:
-        return _network(address, length)
-    except ValueError:
-        return None
-
-
-def _network(address: str, length: str | None) -> IPNetwork:
-    """Several times as fast as `ip_network` with host bits."""
-    if ":" in address:
-        return IPv6Network((_masked(int(IPv6Address(address)), length, 128), int(length or 128)))
-    return IPv4Network((_masked(int(IPv4Address(address)), length, 32), int(length or 32)))
-
-
-def _masked(number: int, length: str | None, bits: int) -> int:
+    kind, bits = (IPv6Address, 128) if ":" in address else (IPv4Address, 32)
     host_bits = bits - int(length or bits)
-    return number >> host_bits << host_bits  # a negative shift is a ValueError, as it should be
+    try:
+        number = int(kind(address)) >> host_bits << host_bits
+    except ValueError:  # also of the shift, if the length is more than there are bits
+        return None
+    return f"{kind(number)}/{bits - host_bits}"
