@@ -1,4 +1,4 @@
-"""Measures the server on this machine: `python -m bench.run [--only peers,workers,many,neighbours,floor]`.
+"""Measures the server on this machine: `python -m bench.run [--only peers,policy,floor…]`.
 
 The server and its database run on the first core, the load on the second (with two workers, on both). The
 Markdown goes to stdout, all figures as JSON to `--out`.
@@ -15,14 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import floor, goload, many, neighbours, ownload
+from bench import compiling, floor, goload, many, neighbours, ownload, policed
 from bench.goload import Load
+from bench.policies import KINDS
 from bench.rows import table
 from bench.server import serving
 from bench.table import markdown
 
 SERVER_CORE, LOAD_CORE = 0, 1
-PARTS = ("floor", "peers", "workers", "many", "neighbours")
+PARTS = ("floor", "peers", "workers", "many", "neighbours", "policy", "policed")
 
 
 def main() -> None:
@@ -97,12 +98,40 @@ def _neighbours(options: argparse.Namespace) -> neighbours.Neighbours:
     return found
 
 
+def _policy(options: argparse.Namespace) -> list[compiling.Cost]:
+    names = [field.name for field in dataclasses.fields(compiling.Cost)]
+    found = [
+        compiling.measure(kind, count, SERVER_CORE) for kind in options.policy for count in options.nodes
+    ]
+    say("## Policies: what carrying one out costs (CPU; with the filters of all classes)\n")
+    rows = [[getattr(cost, name) for name in names] for cost in found]
+    say(markdown([name.replace("_", " ") for name in names], rows) + "\n")
+    return found
+
+
+def _policed(options: argparse.Namespace) -> list[policed.Policed]:
+    found = []
+    for kind, count in [(kind, count) for kind in options.policy for count in options.clients]:
+        with serving({SERVER_CORE}) as server:
+            found.append(policed.run(server, kind, count, options.rounds))
+    heads = [f"{one.kind}, {one.load.clients}" for one in found]
+    say("## One tailnet under a policy, one worker\n")
+    say(table([one.load for one in found], heads) + "\n")
+    say("W7, a new policy that changes every filter; ms:\n")
+    names = [field.name for field in dataclasses.fields(policed.Reload)]
+    rows = [(name, *(getattr(one.reload, name) for one in found)) for name in names]
+    say(markdown(("", *heads), [*rows, ("clean", *(one.clean for one in found))]) + "\n")
+    return found
+
+
 _PARTS_RUN: dict[str, Callable[[argparse.Namespace], object]] = {
     "floor": _floor,
     "peers": _peers,
     "workers": _workers,
     "many": _many,
     "neighbours": _neighbours,
+    "policy": _policy,
+    "policed": _policed,
 }
 
 
@@ -123,8 +152,10 @@ def _plain(value: object) -> object:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.run", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--only", type=lambda text: _known(text.split(",")), default=list(PARTS))
+    parser.add_argument("--clients", type=_numbers, default=[100, 500, 1000])
+    parser.add_argument("--nodes", type=_numbers, default=[100, 1000, 5000], help="part policy")
     parser.add_argument(
-        "--clients", type=lambda text: list(map(int, text.split(","))), default=[100, 500, 1000]
+        "--policy", type=lambda text: text.split(","), default=list(KINDS), help="parts policy, policed"
     )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--tailnets", type=int, default=2000)
