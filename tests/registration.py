@@ -12,7 +12,7 @@ import msgspec
 from tests.store_world import ADMIN, CLUSTER, process
 
 from headscale_saas.actions import auth_keys, logins, nodes, register, tailnets, users
-from headscale_saas.actions.approvals import no_policy
+from headscale_saas.actions.approvals import policy_of
 from headscale_saas.actions.outcome import Outcome, Registered
 from headscale_saas.store.database import Database
 from headscale_saas.tailcfg.hostinfo import Hostinfo
@@ -64,7 +64,7 @@ class Device:
     ) -> Outcome:
         request = self.request(auth_key, **changes)
         return await register.register(
-            db, no_policy, self.machine_key, capver, request, self.origin, wait=wait
+            db, policy_of, self.machine_key, capver, request, self.origin, wait=wait
         )
 
     async def join(self, db: Database, auth_key: str = "", **changes: Any) -> Node:

@@ -140,6 +140,7 @@ async def _found_tailnet(database: Database, config: Config) -> Tailnet:
                 database, SYSTEM, name, ClusterId(config.cluster_id), settings
             )
         known = await tailnets.show_tailnet(database, name)
+    settings = msgspec.structs.replace(settings, domains=known.settings.domains)  # no configuration has them
     if known.settings == settings:
         return known
     await set_settings(database, SYSTEM, known.id, settings)

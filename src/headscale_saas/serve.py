@@ -17,7 +17,7 @@ from typing import Any, cast
 from headscale_saas import metrics, noise_keys, version
 from headscale_saas.actions import presence as presence_actions
 from headscale_saas.actions import upkeep
-from headscale_saas.actions.approvals import no_policy
+from headscale_saas.actions.approvals import policy_of
 from headscale_saas.actions.logins import LoginWaiters
 from headscale_saas.actions.outcome import Outcome
 from headscale_saas.actions.register import register
@@ -225,7 +225,7 @@ class Worker:
         result = "error"
         try:
             outcome = await register(
-                self._database, no_policy, machine, protocol_version, request, origin, wait=self._logins.wait
+                self._database, policy_of, machine, protocol_version, request, origin, wait=self._logins.wait
             )
             result = type(outcome).__name__.lower()
         finally:
@@ -236,7 +236,7 @@ class Worker:
         """What a node reports of itself, counted."""
         status = "error"
         try:
-            await report(self._database, no_policy, ref, request)
+            await report(self._database, policy_of, ref, request)
             status = "ok"
         finally:
             self._metrics.reports.labels(status).inc()

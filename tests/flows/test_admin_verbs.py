@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.registration import Device, database_now, no_policy, world
+from tests.registration import Device, database_now, policy_of, world
 from tests.store_world import ADMIN, CLUSTER
 
 from headscale_saas.access import credentials
@@ -25,7 +25,7 @@ async def test_a_node_is_renamed_expired_tagged_and_deleted(database_dsn: str) -
         assert (await nodes.expire_node(w.db, ADMIN, home.id, node.id)).expired
         never = await nodes.expire_node(w.db, ADMIN, home.id, node.id, never=True)
         assert (never.expires_at, never.expired) == (None, False)
-        tagged = await nodes.tag_node(w.db, no_policy, ADMIN, home.id, node.id, ["tag:b", "tag:a"])
+        tagged = await nodes.tag_node(w.db, policy_of, ADMIN, home.id, node.id, ["tag:b", "tag:a"])
         assert (tagged.tags, tagged.user_id) == (("tag:a", "tag:b"), None)
         assert await home.version() == version + 4
         await nodes.rename_node(w.db, ADMIN, home.id, node.id, "www")
@@ -64,9 +64,9 @@ async def test_what_cannot_be_done_to_a_node(database_dsn: str) -> None:
         with pytest.raises(Invalid, match="too long"):
             await nodes.rename_node(w.db, ADMIN, home.id, one.id, "x" * 64)
         with pytest.raises(Invalid, match="cannot remove all tags"):
-            await nodes.tag_node(w.db, no_policy, ADMIN, home.id, one.id, [])
+            await nodes.tag_node(w.db, policy_of, ADMIN, home.id, one.id, [])
         with pytest.raises(Invalid, match="tag must start"):
-            await nodes.tag_node(w.db, no_policy, ADMIN, home.id, one.id, ["web"])
+            await nodes.tag_node(w.db, policy_of, ADMIN, home.id, one.id, ["web"])
         for act in (nodes.delete_node, nodes.expire_node):
             with pytest.raises(NotFound, match="node not found"):
                 await act(w.db, ADMIN, home.id, NOWHERE)

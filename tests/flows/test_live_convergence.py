@@ -7,7 +7,7 @@ import pytest
 from tests.service import TESTER, Home, House, service, until
 
 from headscale_saas.actions import nodes
-from headscale_saas.actions.approvals import no_policy
+from headscale_saas.actions.approvals import policy_of
 from headscale_saas.live import follower, takeovers
 from headscale_saas.store import feed
 from headscale_saas.swarm.client import Client
@@ -35,7 +35,7 @@ async def everything_changes(house: House, home: Home, clients: list[Client]) ->
         first.update_endpoints([first.mark.endpoint(4711)]),
         second.update_hostinfo(os_version=f"{second.mark.text} again"),
         nodes.rename_node(house.tool, TESTER, home.id, ids[2], "renamed"),
-        nodes.tag_node(house.tool, no_policy, TESTER, home.id, ids[3], ["tag:server"]),
+        nodes.tag_node(house.tool, policy_of, TESTER, home.id, ids[3], ["tag:server"]),
         nodes.expire_node(house.tool, TESTER, home.id, ids[4]),
     )
     await third.update_endpoints([third.mark.endpoint(number) for number in range(1, 9)])

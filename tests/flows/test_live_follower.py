@@ -9,7 +9,7 @@ import pytest
 from tests.service import TESTER, Home, House, service, until
 
 from headscale_saas.actions import logins, nodes
-from headscale_saas.actions.approvals import no_policy
+from headscale_saas.actions.approvals import policy_of
 from headscale_saas.errors import Refused
 from headscale_saas.live.cache import Cache
 from headscale_saas.live.follower import IDLE_SECONDS
@@ -172,7 +172,7 @@ async def test_an_approval_wakes_the_device_that_waits_at_another_worker(
             await are_parked(house, 1)
             bell = Doorbell(house.workers[0].database.address)
             await logins.approve_login(
-                house.workers[0].database, no_policy, TESTER, acme.id, acme.user, login
+                house.workers[0].database, policy_of, TESTER, acme.id, acme.user, login
             )
             bell.ring_logins()
             await asyncio.wait_for(answer, 5)
@@ -187,7 +187,7 @@ async def test_an_approval_is_found_without_a_doorbell_too(database_dsn: str) ->
         async with house.client(acme, 1) as device, house.client(acme, 1) as stranger:
             login, answer = await follow_up(device)
             await are_parked(house, 1)
-            await logins.approve_login(house.tool, no_policy, TESTER, acme.id, acme.user, login)
+            await logins.approve_login(house.tool, policy_of, TESTER, acme.id, acme.user, login)
             await asyncio.wait_for(answer, 5)
             rejected, refusal = await follow_up(stranger)
             await are_parked(house, 1)

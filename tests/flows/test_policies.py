@@ -6,18 +6,21 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.registration import Home, world
+from tests.registration import Device, Home, World, world
 from tests.store_world import ADMIN, a_node, put_node
 
-from headscale_saas.actions import policies
+from headscale_saas.actions import logins, nodes, policies, report
 from headscale_saas.actions.approvals import policy_of
+from headscale_saas.actions.outcome import Declined, Pending
 from headscale_saas.actions.policies import Policy, Put, etag_of
 from headscale_saas.actions.policy_checks import check_policy
-from headscale_saas.errors import Conflict, Error, Invalid, LimitReached, NotFound
+from headscale_saas.errors import Conflict, Error, Invalid, LimitReached, NotFound, Refused
 from headscale_saas.policy.language import PolicyError
 from headscale_saas.store import policies as policy_rows
+from headscale_saas.store.directory import NodeRef
 from headscale_saas.tailcfg.hostinfo import Hostinfo
-from headscale_saas.tailnet.model import Actor, NodeId
+from headscale_saas.tailcfg.maps import MapRequest
+from headscale_saas.tailnet.model import Actor, Node, NodeId, Version
 
 OPEN = '{"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}\n'
 CLOSED = '{"acls": []} // nobody\n'
@@ -298,3 +301,100 @@ async def test_the_policy_in_force_decides_within_the_transaction(database_dsn: 
         assert not await may("tag:other")
         await put(home, CLOSED)
         assert await may("tag:web") is False
+
+
+async def log_in(w: World, home: Home, device: Device, tags: tuple[str, ...]) -> Node:
+    """By a person's approval, with `--advertise-tags`."""
+    wanted = Hostinfo(hostname=device.hostname, request_tags=tags)
+    pending = await device.register(w.db, hostinfo=wanted)
+    assert isinstance(pending, Pending)
+    actor = Actor(kind="user", name="anna")
+    return await logins.approve_login(w.db, policy_of, actor, home.id, home.anna, pending.login_id)
+
+
+async def test_a_person_takes_the_tags_she_owns(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        await put(home, APPROVERS)
+        assert (await log_in(w, home, Device(), ("tag:router",))).tags == ("tag:router",)
+        assert (await log_in(w, home, Device(), ("tag:web",))).tags == ("tag:web",)
+        for tags in (("tag:other",), ("tag:router", "tag:other")):
+            problem = await refused(Refused, lambda tags=tags: log_in(w, home, Device(), tags))
+            assert "are invalid or not permitted" in problem.message
+        await put(home, CLOSED)
+        await refused(Refused, lambda: log_in(w, home, Device(), ("tag:router",)))
+
+
+async def test_a_key_with_tags_gives_those_that_its_own_own(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        await put(home, APPROVERS)
+
+        async def join(*wanted_tags: str, **key: Any) -> object:
+            device, text = Device(), await home.key(**key)
+            wanted = Hostinfo(hostname=device.hostname, request_tags=wanted_tags)
+            outcome = await device.register(w.db, text, hostinfo=wanted)
+            return outcome if isinstance(outcome, Declined) else outcome.node.tags  # type: ignore[union-attr]
+
+        router = {"tags": ["tag:router"]}
+        assert await join(**router) == ("tag:router",)
+        assert await join("tag:web", **router) == ("tag:web",)
+        assert isinstance(await join("tag:router", tags=["tag:web"]), Declined)
+        assert isinstance(await join("tag:other", **router), Declined)
+        assert isinstance(await join("tag:router"), Declined)  # anna's key has no tags
+
+
+async def test_routes_are_approved_when_a_node_joins_and_when_it_advertises_more(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        await put(home, APPROVERS)
+        device = Device()
+        told = Hostinfo(hostname=device.hostname, routable_ips=("10.1.0.0/16", "192.168.0.0/24"))
+        node = await device.join(w.db, await home.key(tags=["tag:router"]), hostinfo=told)
+        assert node.approved_routes == ("10.1.0.0/16",)
+        ref = NodeRef(
+            tailnet=home.id,
+            node=node.id,
+            machine_key=device.machine_key,
+            node_key=device.node_key,
+            version=Version(0),
+        )
+        told = Hostinfo(hostname=device.hostname, routable_ips=ROUTES)
+        await report.report(w.db, policy_of, ref, MapRequest(version=142, hostinfo=told))
+        assert (await home.node(node)).approved_routes == ("0.0.0.0/0", "10.1.0.0/16", "::/0")
+
+
+async def test_an_admin_gives_the_tags_that_the_policy_knows(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        node = await Device().join(w.db, await home.key())
+        await put(home, APPROVERS)
+        problem = await refused(
+            Invalid, lambda: nodes.tag_node(w.db, policy_of, ADMIN, home.id, node.id, ["tag:other"])
+        )
+        assert problem.message == "requested tags [tag:other] are invalid or not permitted"
+        assert (await nodes.tag_node(w.db, policy_of, ADMIN, home.id, node.id, ["tag:web"])).is_tagged
+
+
+async def test_new_nodes_get_their_address_from_their_pool(database_dsn: str) -> None:
+    pools = """{"tagOwners": {"tag:a": [], "tag:b": [], "tag:c": []}, "nodeAttrs": [
+      {"target": ["tag:a"], "ipPool": ["100.81.0.0/16"]},
+      {"target": ["tag:b"], "ipPool": ["100.82.0.8/32", "100.83.0.0/30"]},
+    ]}
+    """
+    async with world(database_dsn) as w:
+        home = await w.home()
+        before = await Device().join(w.db, await home.key())
+        await put(home, pools)
+
+        async def joined(*tags: str) -> str:
+            key = await home.key(tags=list(tags)) if tags else await home.key()
+            return str((await Device().join(w.db, key)).ipv4)
+
+        assert [await joined("tag:a") for _ in range(2)] == ["100.81.0.1", "100.81.0.2"]
+        assert [await joined("tag:b") for _ in range(3)] == ["100.82.0.8", "100.83.0.1", "100.83.0.2"]
+        full = await Device().register(w.db, await home.key(tags=["tag:b"]))
+        assert isinstance(full, Declined)
+        assert "no free address is left in 100.83.0.0/30" in full.message
+        assert [await joined(), await joined("tag:c")] == ["100.64.0.2", "100.64.0.3"]
+        assert str((await home.node(before)).ipv4) == "100.64.0.1"

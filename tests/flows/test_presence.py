@@ -6,7 +6,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from msgspec.structs import replace
-from tests.registration import CAPVER, Device, Home, World, database_now, no_policy, world
+from tests.registration import CAPVER, Device, Home, World, database_now, policy_of, world
 from tests.store_world import ADMIN
 
 from headscale_saas.actions import nodes, presence, report, tailnets, upkeep
@@ -185,18 +185,18 @@ async def test_a_report_is_taken_over_once(database_dsn: str) -> None:
             omit_peers=True,
         )
         version = await home.version()
-        await report.report(w.db, no_policy, ref, request)
+        await report.report(w.db, policy_of, ref, request)
         after = await home.node(node)
         assert (after.disco_key, after.capver, after.home_derp) == (disco, CAPVER + 1, 4)
         assert (after.endpoints, after.hostinfo) == (("192.0.2.1:41641",), hostinfo)
         assert await home.version() == version + 1
-        await report.report(w.db, no_policy, ref, request)
+        await report.report(w.db, policy_of, ref, request)
         assert await home.version() == version + 1
         # What a client leaves out it does not know: it stays.
         silent = replace(
             request, disco_key=DiscoKey.zero(), endpoints=(), hostinfo=replace(hostinfo, net_info=None)
         )
-        await report.report(w.db, no_policy, ref, silent)
+        await report.report(w.db, policy_of, ref, silent)
         assert await home.node(node) == after
         assert await home.version() == version + 1
 
@@ -209,7 +209,7 @@ async def test_a_new_hostname_renames_the_node_unless_an_admin_named_it(database
 
         async def called(hostname: str) -> str:
             request = MapRequest(version=CAPVER, hostinfo=Hostinfo(hostname=hostname), omit_peers=True)
-            await report.report(w.db, no_policy, ref, request)
+            await report.report(w.db, policy_of, ref, request)
             return (await home.node(node)).name
 
         await Device("two").join(w.db, await home.key())
@@ -234,10 +234,10 @@ async def test_an_expired_node_is_not_heard_until_its_key_is_good_again(database
         expired = await nodes.expire_node(w.db, ADMIN, home.id, node.id)
         version = await home.version()
         with pytest.raises(Refused, match="expired"):
-            await report.report(w.db, no_policy, ref, request)
+            await report.report(w.db, policy_of, ref, request)
         assert (await home.node(node), await home.version()) == (expired, version)
         await nodes.expire_node(w.db, ADMIN, home.id, node.id, never=True)
-        await report.report(w.db, no_policy, ref, request)
+        await report.report(w.db, policy_of, ref, request)
         assert (await home.node(node)).endpoints == request.endpoints
 
 
@@ -251,7 +251,7 @@ async def test_a_node_is_expired_for_its_reports_before_upkeep_has_said_so(datab
         while await database_now(w.db) <= soon:
             assert not (await home.node(node)).expired
         with pytest.raises(Refused, match="expired"):
-            await report.report(w.db, no_policy, ref, MapRequest(version=CAPVER + 1, omit_peers=True))
+            await report.report(w.db, policy_of, ref, MapRequest(version=CAPVER + 1, omit_peers=True))
 
 
 async def test_a_report_cannot_give_tags(database_dsn: str) -> None:
@@ -260,7 +260,7 @@ async def test_a_report_cannot_give_tags(database_dsn: str) -> None:
         node = await device.join(w.db, await home.key())
         wish = Hostinfo(hostname=device.hostname, request_tags=("tag:admin",))
         request = MapRequest(version=CAPVER, hostinfo=wish, omit_peers=True)
-        await report.report(w.db, no_policy, await reporter(w, device), request)
+        await report.report(w.db, policy_of, await reporter(w, device), request)
         after = await home.node(node)
         assert (after.tags, after.user_id) == ((), home.anna)
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from msgspec.structs import replace
-from tests.registration import CAPVER, Device, Home, database_now, no_policy, world
+from tests.registration import CAPVER, Device, Home, database_now, policy_of, world
 from tests.store_world import ADMIN
 
 from headscale_saas.actions import logins, report
@@ -113,7 +113,7 @@ async def test_a_report_for_a_node_needs_its_current_key(database_dsn: str) -> N
         assert ref is not None
         request = MapRequest(version=CAPVER, disco_key=DiscoKey(os.urandom(32)), omit_peers=True)
         with pytest.raises(NotFound):
-            await report.report(w.db, no_policy, replace(ref, machine_key=thief.machine_key), request)
+            await report.report(w.db, policy_of, replace(ref, machine_key=thief.machine_key), request)
         assert await home.node(node) == node
 
 
@@ -164,9 +164,9 @@ async def test_a_login_cannot_be_approved_by_two_tailnets(database_dsn: str) -> 
         acme, evil = await w.home("acme"), await w.home("evil")
         pending = await Device().register(w.db)
         assert isinstance(pending, Pending)
-        await logins.approve_login(w.db, no_policy, ADMIN, acme.id, acme.anna, pending.login_id)
+        await logins.approve_login(w.db, policy_of, ADMIN, acme.id, acme.anna, pending.login_id)
         with pytest.raises(Conflict):
-            await logins.approve_login(w.db, no_policy, ADMIN, evil.id, evil.anna, pending.login_id)
+            await logins.approve_login(w.db, policy_of, ADMIN, evil.id, evil.anna, pending.login_id)
         assert await evil.nodes() == []
 
 
@@ -176,7 +176,7 @@ async def test_a_leaked_login_id_tells_its_finder_nothing(database_dsn: str) -> 
         device, thief = Device(), Device()
         pending = await device.register(w.db)
         assert isinstance(pending, Pending)
-        await logins.approve_login(w.db, no_policy, ADMIN, acme.id, acme.anna, pending.login_id)
+        await logins.approve_login(w.db, policy_of, ADMIN, acme.id, acme.anna, pending.login_id)
         url = f"https://a.example/register/{pending.login_id}"
         assert isinstance(await thief.register(w.db, followup=url), Declined)
         assert isinstance(await device.register(w.db, followup=url), Registered)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.registration import Device, Home, World, no_policy, until, world
+from tests.registration import Device, Home, World, policy_of, until, world
 from tests.store_world import ADMIN
 
 from headscale_saas.access import credentials
@@ -27,7 +27,7 @@ async def begun(w: World, device: Device) -> Pending:
 
 
 async def approved(w: World, home: Home, pending: Pending, user: UserId | None = None):
-    return await logins.approve_login(w.db, no_policy, ADMIN, home.id, user or home.anna, pending.login_id)
+    return await logins.approve_login(w.db, policy_of, ADMIN, home.id, user or home.anna, pending.login_id)
 
 
 async def follow(w: World, device: Device, pending: Pending, waiters: LoginWaiters):
@@ -163,7 +163,7 @@ async def test_what_cannot_be_approved(database_dsn: str) -> None:
     async with world(database_dsn) as w:
         home = await w.home()
         with pytest.raises(Invalid, match="invalid auth_id"):
-            await logins.approve_login(w.db, no_policy, ADMIN, home.id, home.anna, "x")
+            await logins.approve_login(w.db, policy_of, ADMIN, home.id, home.anna, "x")
         unknown = Pending(login_id=credentials.new_login_id())
         with pytest.raises(NotFound, match="no pending auth session"):
             await approved(w, home, unknown)

@@ -31,6 +31,11 @@ class Approvals(Protocol):
         """Whether the route of a node with this owner needs no admin (`autoApprovers`)."""
         ...
 
+    @property
+    def has_address_pools(self) -> bool:
+        """Whether there are nodes that get their address from a pool."""
+        ...
+
     def address_pools(self, user: User | None, tags: Iterable[str]) -> tuple[IPv4Network, ...]:
         """Where a new node of this owner gets its IPv4 address from; () = anywhere in the tailnet's range."""
         ...
@@ -39,48 +44,53 @@ class Approvals(Protocol):
 PolicyOf = Callable[[TailnetTx], Awaitable[Approvals | None]]
 """The policy as it holds in this transaction; None: the tailnet has none."""
 
-MEMO_CHARACTERS = 4 << 20
+MEMO_BYTES = 4 << 20
 
 
 class Memo:
-    """The approvals of the texts that were asked for last, of whatever tailnets: together at most 4 Mi."""
+    """The approvals that were asked for last, of whatever tailnets, by the etag of their policy's text.
 
-    def __init__(self, compile_: Callable[[str], Approvals]) -> None:
-        self._compile = compile_
-        self._known: OrderedDict[str, Approvals] = OrderedDict()
+    Those of texts of 4 MiB together are kept, or of one.
+    """
 
-    async def of(self, text: str) -> Approvals:
-        approvals = self._known.get(text)
-        if approvals is None:
-            approvals = await apart(self._compile, text)
-        self._known[text] = approvals
-        self._known.move_to_end(text)
-        while len(self._known) > 1 and sum(map(len, self._known)) > MEMO_CHARACTERS:
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[Approvals, int]] = OrderedDict()
+
+    def get(self, etag: str) -> Approvals | None:
+        found = self._known.get(etag)
+        if found is None:
+            return None
+        self._known.move_to_end(etag)
+        return found[0]
+
+    def put(self, etag: str, approvals: Approvals, size: int) -> None:
+        self._known[etag] = approvals, size
+        self._known.move_to_end(etag)
+        while len(self._known) > 1 and sum(size for _, size in self._known.values()) > MEMO_BYTES:
             self._known.popitem(last=False)
-        return approvals
 
 
-def _compiled(text: str) -> Approvals:
-    return Approvers(parse(text))
-
-
-MEMO = Memo(_compiled)
+MEMO = Memo()
 
 
 async def policy_of(tx: TailnetTx) -> Approvals | None:
-    """A PolicyOf: reads the text in the transaction. Raises Unavailable where it cannot be carried out."""
+    """A PolicyOf: the policy of the transaction. Raises Unavailable where it cannot be carried out."""
+    etag = await policies.etag_in_force(tx)
+    if etag is None:
+        return None
+    return MEMO.get(etag) or await _read(tx, etag)
+
+
+async def _read(tx: TailnetTx, etag: str) -> Approvals:
     text = await policies.text_in_force(tx)
     try:
-        return await MEMO.of(text) if text else None
+        approvals = await apart(lambda: Approvers(parse(text)))
     except Invalid as problem:  # set by a newer release: nothing may be guessed
-        raise Unavailable(
-            f"the tailnet's policy is not understood: {problem}", code="policy_not_understood"
-        ) from None
-
-
-async def no_policy(_tx: TailnetTx) -> Approvals | None:
-    """Nobody may ask for tags, every route needs an admin."""
-    return None
+        reason = f"the tailnet's policy is not understood: {problem}"
+        raise Unavailable(reason, code="policy_not_understood") from None
+    if etag:
+        MEMO.put(etag, approvals, len(text))
+    return approvals
 
 
 async def with_approved_routes(tx: TailnetTx, policy_of: PolicyOf, node: Node, user: User | None) -> Node:

@@ -5,6 +5,7 @@ the tailnet's lane. A refusal of an auth key is a value here, so that its audit 
 """
 
 import secrets
+from ipaddress import IPv4Address
 
 import msgspec
 from msgspec.structs import replace
@@ -42,7 +43,7 @@ async def with_key(tx: TailnetTx, policy_of: PolicyOf, credential: Credential, j
     """The verb of a join by auth key. Raises Conflict if the node key is somebody else's."""
     entrance = await _look(tx, policy_of, join, prefix=credential.prefix)
     try:
-        return await _enter(entrance, _grant(entrance, credential))
+        return await _enter(entrance, await _grant(entrance, credential))
     except (Refused, LimitReached) as refusal:
         _audit_refusal(tx, join, entrance.facts, refusal.code)
         return Declined(message=refusal.message)
@@ -54,7 +55,8 @@ async def without_writing(
     """What a join by auth key comes to, if nothing has to be written for it; None: it has to."""
     entrance = await _look(tx, policy_of, join, prefix=credential.prefix)
     try:
-        admission = rules.admit(join, _grant(entrance, credential), entrance.facts.here, tx.now)
+        grant = await _grant(entrance, credential)
+        admission = rules.admit(join, grant, entrance.facts.here, tx.now)
     except (Refused, LimitReached):
         return None
     if isinstance(admission, Keep):
@@ -65,7 +67,7 @@ async def without_writing(
 async def is_welcome(tx: TailnetTx, policy_of: PolicyOf, credential: Credential, join: Join) -> bool:
     """Whether the auth key would let the device in, if it came with another node key."""
     entrance = await _look(tx, policy_of, join, prefix=credential.prefix)
-    grant = _grant(entrance, credential)
+    grant = await _grant(entrance, credential)
     try:
         rules.admit(join, grant, entrance.facts.here, tx.now)
     except (Refused, LimitReached):
@@ -118,10 +120,22 @@ def _audit_refusal(tx: TailnetTx, join: Join, facts: Facts, result: str) -> None
     tx.audit("node.refuse", f"machine {join.machine_key}", detail)
 
 
-def _grant(entrance: Entrance, credential: Credential) -> Grant | None:
+async def _grant(entrance: Entrance, credential: Credential) -> Grant | None:
     key = entrance.facts.auth_key
     is_genuine = credentials.is_genuine(credential, None if key is None else key.secret_hash)
-    return rules.by_key(key) if key is not None and is_genuine else None
+    if key is None or not is_genuine:
+        return None
+    return await _with_wanted_tags(entrance, rules.by_key(key))
+
+
+async def _with_wanted_tags(entrance: Entrance, grant: Grant) -> Grant:
+    """A key with tags also gives tags that its own ones own; a key without gives none, as with headscale."""
+    wanted = entrance.join.hostinfo.request_tags
+    if not grant.tags or set(wanted) <= set(grant.tags):
+        return grant
+    if await may_have_tags(entrance.tx, entrance.policy_of, None, grant.tags, wanted):
+        return replace(grant, tags=tags.checked(wanted))
+    return grant
 
 
 async def _look(
@@ -195,7 +209,7 @@ async def _new_node(entrance: Entrance, grant: Grant) -> Node:
         tags=grant.tags,
         hostname=join.hostinfo.hostname,
         name=await places.free_name(tx, entrance.search),
-        ipv4=await places.ipv4(tx, settings, entrance.facts.ipv4),
+        ipv4=await _ipv4(entrance, grant),
         ipv6=await places.ipv6(tx, settings, entrance.facts.ipv6),
         created_at=tx.now,
         expires_at=expiry.first(join.wish, settings.node_expiry, is_tagged=bool(grant.tags), now=tx.now),
@@ -205,6 +219,15 @@ async def _new_node(entrance: Entrance, grant: Grant) -> Node:
         capver=join.capver,
         hostinfo=join.hostinfo,
     )
+
+
+async def _ipv4(entrance: Entrance, grant: Grant) -> IPv4Address | None:
+    tx, facts = entrance.tx, entrance.facts
+    approvals = await entrance.policy_of(tx) if facts.has_policy else None
+    if approvals is None or not approvals.has_address_pools:
+        return await places.ipv4(tx, facts.settings, facts.ipv4)
+    pools = approvals.address_pools(None if grant.tags else facts.user, grant.tags)
+    return await places.ipv4_beside_pools(tx, facts.settings, pools)
 
 
 def _owner(entrance: Entrance, node: Node) -> User | None:

@@ -1,8 +1,10 @@
 """What a node is given: its addresses and its name."""
 
 import secrets
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
+from headscale_saas.errors import LimitReached
 from headscale_saas.store import addresses as resting
 from headscale_saas.store import nodes
 from headscale_saas.store.transactions import TailnetTx
@@ -19,6 +21,38 @@ async def ipv4(tx: TailnetTx, settings: Settings, highest: Address | None = None
     """
     prefix = settings.prefix_v4
     found = None if prefix is None else await _address(tx, prefix, settings.allocation, highest)
+    assert not isinstance(found, IPv6Address)
+    return found
+
+
+async def ipv4_beside_pools(
+    tx: TailnetTx, settings: Settings, pools: Sequence[IPv4Network]
+) -> IPv4Address | None:
+    """Where the policy has address pools: from the first of the node's own that has one free. A node without
+    gets the lowest free one, away from where pools usually are. Pools outside the tailnet's range do not
+    count. Raises LimitReached.
+    """
+    prefix = settings.prefix_v4
+    if prefix is None:
+        return None
+    usable = [pool for pool in pools if pool.subnet_of(prefix)]
+    if not usable:
+        lowest = await resting.lowest_gap(tx, prefix)
+        return lowest if isinstance(lowest, IPv4Address) else await ipv4(tx, settings)
+    for pool in usable:
+        if found := await _in_pool(tx, pool, settings.allocation):
+            return found
+    raise addresses.exhausted(usable[-1])
+
+
+async def _in_pool(tx: TailnetTx, pool: IPv4Network, allocation: Allocation) -> IPv4Address | None:
+    if pool.num_addresses == 1:
+        found = await resting.free_among(tx, pool, [pool.network_address])
+    else:
+        try:
+            found = await _address(tx, pool, allocation, None)
+        except LimitReached:
+            return None
     assert not isinstance(found, IPv6Address)
     return found
 

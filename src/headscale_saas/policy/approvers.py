@@ -66,6 +66,11 @@ class Approvers:
             mask & entry.mask and entry.span[0] <= low and high <= entry.span[1] for entry in self._routes
         )
 
+    @property
+    def has_address_pools(self) -> bool:
+        """Whether there are nodes that get their address from a pool."""
+        return bool(self._pools)
+
     def address_pools(self, user: User | None, tags: Iterable[str]) -> tuple[IPv4Network, ...]:
         """Where a new node of this owner gets its IPv4 address from, in the file's order; () = anywhere."""
         mask = self._mask(user, tags)

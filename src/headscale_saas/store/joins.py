@@ -24,7 +24,7 @@ with device as (
   select node_id from machine_keys where machine_key = $5 and tailnet_id = $1
   union select node_id from node_keys where node_key = $6 and tailnet_id = $1
 )
-select s.settings, {_KEY}, {_USER}, {_NODE},
+select s.settings, s.policy is not null as has_policy, {_KEY}, {_USER}, {_NODE},
   array({nodes.TAKEN.format(names="$4")}) as names,
   greatest((select ipv4 from nodes where tailnet_id = $1 and ipv4 is not null order by ipv4 desc limit 1),
            (select address from freed_addresses where tailnet_id = $1 and address < '::'
@@ -56,6 +56,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     settings: Settings
+    has_policy: bool
     auth_key: AuthKey | None
     user: User | None
     names: frozenset[str]
@@ -78,6 +79,7 @@ async def facts(
     row: Any = rows[0]
     return Facts(
         settings=settings.from_text(row["settings"]),
+        has_policy=row["has_policy"],
         auth_key=None if row["key_id"] is None else auth_keys.from_record(_Part("key_", row)),
         user=None if row["user_id"] is None else users.from_record(_Part("user_", row)),
         names=frozenset(row["names"]),

@@ -94,6 +94,16 @@ where v.tailnet_id = $1 and v.number = r.number and r.place > 1 and (r.place > $
 """
 
 
+async def etag_in_force(tx: TailnetTx) -> str | None:
+    """None: there is no policy; "": one that never became a version."""
+    sql = """
+    select coalesce((select etag from policy_versions where tailnet_id = $1 order by number desc limit 1), '')
+    from tailnet_settings where tailnet_id = $1 and policy is not null
+    """
+    etag: str | None = await tx.fetchval(sql, tx.tailnet)
+    return etag
+
+
 async def text_in_force(tx: TailnetTx) -> str:
     """ "" where there is none."""
     text: str | None = await tx.fetchval(
