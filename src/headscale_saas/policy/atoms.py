@@ -40,11 +40,13 @@ def indices(mask: int) -> Iterator[int]:
 class Atoms:
     """The bits of these selectors, and of the document's postures.
 
-    `literal` are the bits of those that name addresses and not nodes. A selector that can contain no node
-    (`autogroup:self`, services, what was not given here) has no bit.
+    `literals` are the numbers of those that name addresses and not nodes, `spans` what they name, `literal`
+    their bits. Selectors that can contain no node (`autogroup:self`, services, those not given) have no bit.
     """
 
-    def __init__(self, document: Document, selectors: Iterable[Selector]) -> None:
+    def __init__(
+        self, document: Document, selectors: Iterable[Selector], meaning: Literals | None = None
+    ) -> None:
         known = dict.fromkeys(selectors)
         # Identities first: masks of rules that name no address stay short, however many addresses there are.
         identities = [s for s in known if not is_literal(s) and _may_contain_nodes(s)]
@@ -55,8 +57,9 @@ class Atoms:
         self._postures = {name: first + number for number, name in enumerate(document.postures)}
         first += len(self._postures)
         self._numbers |= {selector: first + number for number, selector in enumerate(literals)}
-        meaning = Literals(document)
-        self.spans: Mapping[int, Spans] = {self._numbers[one]: meaning.spans(one) for one in literals}
+        meaning = meaning or Literals(document)
+        self.literals: Mapping[Selector, int] = {one: self._numbers[one] for one in literals}
+        self.spans: Mapping[int, Spans] = {n: meaning.spans(one) for one, n in self.literals.items()}
         self.literal = sum(1 << number for number in self.spans)
         self._prefixes = PrefixIndex(self.spans.items())
         self._index_identities()
@@ -108,9 +111,9 @@ class Atoms:
                     mask |= 1 << number
         return mask | self._posture_mask(node) if self._postures else mask
 
-    def overlapping(self, pieces: Spans) -> set[int]:
-        """The numbers of the literal selectors with any of these addresses."""
-        return self._prefixes.overlapping(pieces)
+    def overlapping(self, pieces: Spans) -> int:
+        """The bits of the literal selectors that name any of these addresses."""
+        return sum(1 << number for number in self._prefixes.overlapping(pieces))
 
     def _posture_mask(self, node: Node) -> int:
         attributes = attributes_of(node)
@@ -156,20 +159,6 @@ class Atoms:
             _add(self._by_domain, selector.name, bit)
         else:
             _add(self._by_tag, selector.name, bit)
-
-
-def selectors_of(document: Document) -> Iterator[Selector]:
-    """Those that say what nodes are told. Who owns tags and approves routes makes nobody look different."""
-    for acl in document.acls or ():
-        yield from acl.sources
-        yield from (target.host for target in acl.targets)
-    for grant in document.grants or ():
-        yield from (*grant.sources, *grant.destinations)
-        yield from (Selector(Kind.TAG, tag) for tag in grant.via)
-    for rule in document.ssh:
-        yield from (*rule.sources, *rule.destinations)
-    for entry in document.node_attrs:
-        yield from entry.targets
 
 
 def _may_contain_nodes(selector: Selector) -> bool:

@@ -25,8 +25,9 @@ EVERYTHING = (PortRange(),)
 
 
 class Clause(msgspec.Struct, frozen=True, kw_only=True):
-    """`destinations` are without `autogroup:self`, which is `has_self`. `ip` are the ports of each protocol in
-    order of mention, None = the default set. `postures` () = no matter. `position` None: the file has no rules.
+    """`destinations` are without `autogroup:self`, which is `has_self`. `ip` are the ports of each protocol
+    (None = the default set) in order of mention. `postures` () = no matter. `position` None: the file has
+    no rules.
     """
 
     position: Position | None

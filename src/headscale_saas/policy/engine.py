@@ -1,10 +1,18 @@
 """From a policy text to what it means for one state, at once or step by step."""
 
-from headscale_saas.errors import Unavailable
+from functools import lru_cache
+
+from headscale_saas.errors import Invalid, Unavailable
 from headscale_saas.policy.allow_all import AllowAll, allow_all
 from headscale_saas.policy.compiled import Compiled
+from headscale_saas.policy.language import parse
+from headscale_saas.policy.program import Program
+from headscale_saas.policy.resolution import Resolution, resolve
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.state import TailnetState
+
+MOST_PROGRAMS = 128
+"""Kept, though no tailnet may use them any more: a policy is often tried, stored and compiled in turn."""
 
 
 def compile_policy(text: str | None, state: TailnetState) -> Compiled:
@@ -12,9 +20,19 @@ def compile_policy(text: str | None, state: TailnetState) -> Compiled:
 
     Raises Unavailable for a policy that cannot be carried out: it must never open the tailnet instead.
     """
-    if not text:
-        return allow_all(state)
-    raise Unavailable("policies are not carried out yet", code="policy_not_understood")
+    return resolve(program_of(text), state) if text else allow_all(state)
+
+
+@lru_cache(maxsize=MOST_PROGRAMS)
+def program_of(text: str) -> Program:
+    """The part of compiling that asks for no state; may be called beforehand, in any thread. Raises as
+    `compile_policy` does."""
+    try:
+        return Program(parse(text))
+    except Invalid as fault:
+        raise Unavailable(
+            f"the policy is not understood: {fault.message}", code="policy_not_understood"
+        ) from fault
 
 
 def advance(compiled: Compiled, before: TailnetState, after: TailnetState, touched: Touched) -> Compiled:
@@ -22,6 +40,6 @@ def advance(compiled: Compiled, before: TailnetState, after: TailnetState, touch
 
     `touched` must name at least all rows in which the two states differ.
     """
-    if before.policy_text != after.policy_text or not isinstance(compiled, AllowAll):
-        return compile_policy(after.policy_text, after)
-    return compiled.advanced(before, after, touched)
+    if before.policy_text == after.policy_text and isinstance(compiled, AllowAll | Resolution):
+        return compiled.advanced(before, after, touched)
+    return compile_policy(after.policy_text, after)

@@ -18,17 +18,20 @@ Addresses = tuple[str, ...]
 
 
 class Bucket:
-    """Nodes whose ids differ only in the lowest five bits, which are their places in a bitmap."""
+    """Nodes whose ids differ only in the lowest five bits, which are their places in a bitmap. `all` is that
+    of all of them."""
 
-    __slots__ = ("_having", "_spelled", "nodes")
+    __slots__ = ("_having", "_spelled", "all", "nodes")
 
     def __init__(self, members: Iterable[tuple[Node, int]]) -> None:
+        self.all = 0
         self.nodes: dict[int, Node] = {}
         self._having: dict[int, int] = {}
         self._spelled: dict[int, Addresses] = {}
         for node, mask in members:
             place = node.id & (BUCKET_SIZE - 1)
             self.nodes[place] = node
+            self.all |= 1 << place
             for number in indices(mask):
                 self._having[number] = self._having.get(number, 0) | 1 << place
 
@@ -50,9 +53,10 @@ class Bucket:
 
 
 class Members:
-    """`masks` of all nodes by id; `of_user` has the ids of a user's own nodes, ascending."""
+    """`masks` of all nodes by id; `of_user` has the ids of a user's own nodes, ascending. `changed` are the
+    nodes that stand elsewhere than in the members these were advanced from."""
 
-    __slots__ = ("atoms", "buckets", "masks", "of_user")
+    __slots__ = ("atoms", "buckets", "changed", "masks", "of_user")
 
     def __init__(
         self,
@@ -60,8 +64,10 @@ class Members:
         masks: Mapping[NodeId, int],
         buckets: Mapping[int, Bucket],
         of_user: Mapping[UserId, tuple[NodeId, ...]],
+        changed: frozenset[NodeId] = frozenset(),
     ) -> None:
         self.atoms = atoms
+        self.changed = changed
         self.masks = masks
         self.buckets = buckets
         self.of_user = of_user
@@ -97,16 +103,17 @@ class Members:
         spans = {node_id >> BUCKET_BITS for node_id in changed}
         buckets = _with_buckets(self.buckets, {span: _bucket(after, masks, span) for span in spans})
         users = {row.user_id for i in changed for row in (before.nodes.get(i), after.nodes.get(i)) if row}
-        return Members(self.atoms, masks, buckets, _with_users(self.of_user, after, users, changed))
+        of_user = _with_users(self.of_user, after, users, changed)
+        return Members(self.atoms, masks, buckets, of_user, changed)
 
-    def _changed(self, before: TailnetState, after: TailnetState, touched: Touched) -> set[NodeId]:
+    def _changed(self, before: TailnetState, after: TailnetState, touched: Touched) -> frozenset[NodeId]:
         """The nodes that stand elsewhere now."""
         moved = {i for i in touched.nodes if self._is_moved(before.nodes.get(i), after.nodes.get(i))}
         for user_id in touched.users:
             user = after.users.get(user_id)
             if user is not before.users.get(user_id):
                 moved.update(i for i in self.of_user.get(user_id, ()) if self._is_other(after, i, user))
-        return moved
+        return frozenset(moved)
 
     def _is_moved(self, old: Node | None, new: Node | None) -> bool:
         if old is new:
@@ -182,7 +189,7 @@ def _with_users(
     of_user: Mapping[UserId, tuple[NodeId, ...]],
     after: TailnetState,
     users: Iterable[UserId | None],
-    changed: set[NodeId],
+    changed: frozenset[NodeId],
 ) -> Mapping[UserId, tuple[NodeId, ...]]:
     result = dict(of_user)
     for user_id in users:

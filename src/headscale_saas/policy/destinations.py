@@ -1,0 +1,142 @@
+"""What a class of nodes is told about the destinations of a rule: those that concern it, in wire form.
+
+A node that advertises no routes takes packets to its own addresses only, so `*` stands for these there, and
+all such nodes share one text. One that does is told its own addresses.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+
+import msgspec
+
+from headscale_saas.policy import spans
+from headscale_saas.policy.atoms import indices
+from headscale_saas.policy.classes import NodeClass
+from headscale_saas.policy.language.selectors import ANY, INTERNET, Selector
+from headscale_saas.policy.members import Addresses
+from headscale_saas.policy.place import Place, prefixes
+from headscale_saas.policy.rules import Entry, Rule
+from headscale_saas.policy.spans import Span, Spans
+from headscale_saas.tailcfg.filters import CapGrant, NetPortRange
+from headscale_saas.tailnet.model import UserId
+
+ANYWHERE = ("0.0.0.0/0", "::/0")
+
+
+class Delivery(msgspec.Struct, frozen=True, eq=False):
+    """A rule as a class gets it, with either `ports` or `grants`. `user` is whose nodes alone are its sources
+    (None: all sources of the rule). Compared by identity: `Deliveries` has equal ones once."""
+
+    rule: int
+    user: UserId | None
+    ports: tuple[NetPortRange, ...] = ()
+    grants: tuple[CapGrant, ...] = ()
+
+
+class Deliveries:
+    """The deliveries of classes, each as one object, so that classes that are told the same share it."""
+
+    def __init__(self) -> None:
+        self._of: dict[NodeClass, tuple[Delivery, ...]] = {}
+        self._known: dict[Hashable, Delivery] = {}
+
+    def of(self, of: NodeClass) -> tuple[Delivery, ...]:
+        """In order of the rules."""
+        found = self._of.get(of)
+        if found is None:
+            made = (self._known.setdefault(_content(one), one) for one in _deliveries(of))
+            found = self._of[of] = tuple(made)
+        return found
+
+    def forget_all_but(self, classes: Iterable[NodeClass]) -> None:
+        self._of = {of: self._of[of] for of in classes if of in self._of}
+        self._known = {_content(one): one for found in self._of.values() for one in found}
+
+    def has(self, delivery: Delivery) -> bool:
+        return self._known.get(_content(delivery)) is delivery
+
+
+def _content(delivery: Delivery) -> Hashable:
+    return delivery.rule, delivery.user, delivery.ports, tuple(grant.dsts for grant in delivery.grants)
+
+
+def _deliveries(of: NodeClass) -> Iterator[Delivery]:
+    here, rules = _Here(of), of.program.rules
+    for number, entries in sorted(_concerned(of).items()):
+        delivery = here.delivery(rules[number], entries)
+        if delivery.ports or delivery.grants:
+            yield delivery
+
+
+def _concerned(of: NodeClass) -> dict[int, list[Entry]]:
+    """The entries that may have something for this class, by rule."""
+    program = of.program
+    outside = program.inside_internet if of.is_exit else 0
+    found: set[tuple[int, int]] = set()
+    for number in indices(of.standing.mask | of.literals | outside):
+        found.update(program.entries_at.get(number, ()))
+    concerned: dict[int, list[Entry]] = {}
+    for rule, entry in sorted(found):
+        concerned.setdefault(rule, []).append(program.rules[rule].entries[entry])
+    if of.standing.user is not None:
+        for rule in indices(program.reach.self_targets(of.standing.mask)):
+            concerned[rule] = list(program.rules[rule].entries)
+    return concerned
+
+
+class _Here:
+    """What the entries of rules are to nodes of one class."""
+
+    def __init__(self, of: NodeClass) -> None:
+        self._of = of
+        self._own = of.standing.own
+        self._literals = of.program.atoms.literals
+        self._spans = of.program.atoms.spans
+        addresses = spans.of(self._own.addresses) if self._own else spans.NONE
+        self._place = Place(addresses, spans.of(of.subnets), of.is_exit)
+
+    def delivery(self, rule: Rule, entries: list[Entry]) -> Delivery:
+        user = self._of.standing.user if rule.is_self else None
+        if rule.caps is not None:
+            grants = (CapGrant(dsts=dsts, cap_map=rule.caps) for dsts in self._granted(rule, entries) if dsts)
+            return Delivery(rule.number, user, grants=tuple(grants))
+        ports = (
+            NetPortRange(text, ports)
+            for entry in entries
+            for text in self._texts(rule, entry.destination)
+            for ports in entry.ports
+        )
+        return Delivery(rule.number, user, ports=tuple(dict.fromkeys(ports)))
+
+    def _texts(self, rule: Rule, destination: Selector) -> Iterable[str]:
+        """How the destination is spelled, as far as it concerns these nodes."""
+        number = self._literals.get(destination)
+        if number is not None:
+            return map(spelling(destination), self._pieces(rule, number))
+        if rule.via:
+            return ()
+        return ("*",) if self._own is None or destination == ANY else self._own.addresses
+
+    def _pieces(self, rule: Rule, number: int) -> Spans:
+        of, pieces = self._of, self._spans[number]
+        if rule.via:
+            is_internet = bool(of.program.reach.internet >> number & 1)
+            is_router = of.via_targets >> rule.number & 1
+            return self._place.routed(pieces, is_internet=is_internet) if is_router else ()
+        return pieces if self._own is None else self._place.concerned(pieces)
+
+    def _granted(self, rule: Rule, entries: list[Entry]) -> Iterator[Addresses]:
+        """The prefixes of each entry on which the capabilities are granted."""
+        is_meant = not rule.target_postures or bool(self._of.standing.mask & rule.target_postures)
+        for entry in entries:
+            number = self._literals.get(entry.destination)
+            if number is None:
+                yield (ANYWHERE if self._own is None else prefixes(self._place.addresses)) if is_meant else ()
+            elif self._own is None:
+                yield prefixes(self._spans[number]) if is_meant else ()
+            else:
+                yield self._place.granted(self._spans[number], to_node=is_meant)
+
+
+def spelling(destination: Selector) -> Callable[[Span], str]:
+    """How the pieces of a literal destination are written."""
+    return spans.ranged if destination == INTERNET else spans.spelled

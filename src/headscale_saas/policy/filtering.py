@@ -1,0 +1,68 @@
+"""The packet filters of the classes of one state. Made when they are first asked for, and then kept for the
+next states as long as nothing in them changes.
+"""
+
+from headscale_saas.policy.chunks import ChunkedFilters, Part
+from headscale_saas.policy.classes import NodeClass
+from headscale_saas.policy.destinations import Deliveries, Delivery
+from headscale_saas.policy.members import Members
+from headscale_saas.policy.program import Program
+from headscale_saas.policy.reach import RuleSet
+from headscale_saas.policy.sources import Sources, Surroundings
+from headscale_saas.tailnet.model import UserId
+
+
+class Filtering:
+    """`deliveries` may be shared with the states before and after."""
+
+    def __init__(self, program: Program, deliveries: Deliveries, sources: Sources) -> None:
+        self._program = program
+        self._deliveries = deliveries
+        self._sources = sources
+        self._parts: dict[Delivery, Part] = {}
+        self._filters: dict[NodeClass, ChunkedFilters] = {}
+        self._former_parts: dict[Delivery, Part] = {}
+        self._former_filters: dict[NodeClass, ChunkedFilters] = {}
+
+    def advanced(
+        self, members: Members, around: Surroundings, stale: RuleSet, users: frozenset[UserId]
+    ) -> "Filtering":
+        """For the next state. `stale` are the rules, and `users` the owners, of nodes that changed."""
+        sources = self._sources.advanced(members, around, stale, users)
+        after = Filtering(self._program, self._deliveries, sources)
+        after._former_filters = self._former_filters | self._filters
+        after._former_parts = dict(self._former_parts)
+        for delivery, part in self._parts.items():
+            is_same = sources.is_known(delivery.rule, delivery.user)
+            (after._parts if is_same else after._former_parts)[delivery] = part
+        return after
+
+    def of(self, of: NodeClass) -> ChunkedFilters:
+        """The same object while nothing changed."""
+        filters = self._filters.get(of)
+        if filters is None:
+            parts = tuple(map(self._part, self._deliveries.of(of)))
+            filters = self._former_filters.pop(of, None)
+            if filters is None or filters.parts != parts:
+                filters = ChunkedFilters(parts)
+            self._filters[of] = filters
+        return filters
+
+    def _part(self, delivery: Delivery) -> Part:
+        part = self._parts.get(delivery)
+        if part is None:
+            rule, former = self._program.rules[delivery.rule], self._former_parts.pop(delivery, None)
+            sources = self._sources.of(delivery.rule, delivery.user)
+            is_same = former is not None and former.sources is sources
+            part = former if former and is_same else Part(rule, delivery, sources, former)
+            self._parts[delivery] = part
+        return part
+
+    def forget_all_but(self, classes: frozenset[NodeClass]) -> None:
+        """Forgets what was kept of classes that nobody is in any more."""
+        self._deliveries.forget_all_but(classes)
+        self._former_filters = {of: one for of, one in self._former_filters.items() if of in classes}
+        self._parts = {one: part for one, part in self._parts.items() if self._deliveries.has(one)}
+        self._former_parts = {
+            one: part for one, part in self._former_parts.items() if self._deliveries.has(one)
+        }
