@@ -1,11 +1,12 @@
 """`serve`: owns the database of the house, the listening sockets, /metrics and the workers.
 
 The supervisor does no work of its own, so there is nothing in it to go wrong: a worker that ends is
-started again, SIGTERM and SIGINT end all in order, SIGHUP is passed on. Each worker has a listening
-socket of its own on the same address (SO_REUSEPORT) that outlives it, so a restart refuses nobody.
+started again, SIGTERM and SIGINT end all in order, SIGHUP reads the policy's file again. Each worker has a
+listening socket of its own on the same address (SO_REUSEPORT) that outlives it, so a restart refuses nobody.
 """
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
-from headscale_saas import founding
+from headscale_saas import founding, policy_file
 from headscale_saas.config import Config, Loaded, host_port
 from headscale_saas.config.files import demand_files
 from headscale_saas.errors import Unavailable
@@ -33,7 +35,10 @@ LAST_RESTART_SECONDS = 5.0
 STEADY_SECONDS = 30.0
 DRAIN_SECONDS = 3.0
 KILL_AFTER_SECONDS = 15.0
+RELOAD_END_SECONDS = 5.0
 LISTEN_BACKLOG = 4096
+MOST_FILES = 1 << 20
+"""Of a worker, where the system lets us choose: each client takes one."""
 
 log = get_logger(__name__)
 
@@ -48,11 +53,12 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
     for warning in loaded.warnings:
         log.warning("configuration", message=warning)
     demand_files(loaded)
+    _raise_file_limit()
     stop = threading.Event()
-    reload = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())
     with ExitStack() as stack:
         dsn = stack.enter_context(_database(config))
         founded = founding.found(config, dsn, stop)
@@ -63,7 +69,16 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
         stack.enter_context(start_endpoint(config.metrics_listen_addr, [w.metrics for w in crew]))
         stack.enter_context(_working(crew))
         _when_ready(crew, stop, lambda: founding.announce(config, founded, join_line=join_line))
-        _watch(crew, stop, reload)
+        reloads = stack.enter_context(Reloads(asked, lambda: policy_file.reload(config, dsn)))
+        _watch(crew, stop, reloads)
+
+
+def _raise_file_limit() -> None:
+    """Many systems start programs with 1,024 files, but let them ask for more; the workers inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager
@@ -128,13 +143,34 @@ def _when_ready(crew: list["Worker"], stop: threading.Event, announce: Callable[
         announce()
 
 
-def _watch(crew: list["Worker"], stop: threading.Event, reload: threading.Event) -> None:
+def _watch(crew: list["Worker"], stop: threading.Event, reloads: "Reloads") -> None:
     while not stop.wait(WATCH_SECONDS):
         for worker in crew:
             worker.look()
-            if reload.is_set():
-                worker.signal(signal.SIGHUP)
-        reload.clear()
+        reloads.look()
+
+
+class Reloads:
+    """Reloads whenever it was asked for, one after the other, while the supervisor goes on."""
+
+    def __init__(self, asked: threading.Event, reload: Callable[[], None]) -> None:
+        self._asked = asked
+        self._reload = reload
+        self._thread: threading.Thread | None = None
+
+    def look(self) -> None:
+        if self._asked.is_set() and (self._thread is None or not self._thread.is_alive()):
+            self._asked.clear()
+            self._thread = threading.Thread(target=self._reload, name="reload", daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What is under way may end."""
+        if self._thread is not None:
+            self._thread.join(RELOAD_END_SECONDS)
 
 
 class Worker:

@@ -223,8 +223,11 @@ class NoiseConnection(asyncio.Protocol):
         else:
             self._ticket.leave()
             lane = self._host.around.lane_of(caller.machine_key)
-            queue = self._host.handshakes if lane is None else self._host.around.work
-            queue.submit(lane, partial(self._greet, opening, caller))
+            greet = partial(self._greet, opening, caller)
+            if lane is None:  # their own lane: nobody who is told apart waits behind them
+                self._host.handshakes.submit(("stranger", source(self._peer)), greet)
+            else:
+                self._host.around.work.submit(lane, greet)
 
     def _is_gone(self) -> bool:
         return self.closing or self._carrier is None or self._carrier.is_closing()

@@ -212,8 +212,10 @@ class Client:
             await self._task
 
 
-async def dial(port: int, *, window: int = 4 << 20, machine: PrivateKey = MACHINE) -> Client:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def dial(
+    port: int, *, window: int = 4 << 20, machine: PrivateKey = MACHINE, origin: str = "127.0.0.1"
+) -> Client:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(origin, 0))
     noise, handshake = initiation(machine=machine)
     writer.write(upgrade_request(handshake))
     head = await reader.readuntil(b"\r\n\r\n")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import resource
+from collections.abc import Hashable
 
 import pytest
 from noise_client import (
@@ -18,6 +19,7 @@ from noise_client import (
 )
 
 from headscale_saas.tailcfg.keys import MachineKey, PrivateKey
+from headscale_saas.transport.fair import FairQueue, Work
 from headscale_saas.transport.gate import Gate
 from headscale_saas.transport.limits import Limits
 from headscale_saas.wire.noise import Initiator, ServerKeys, hear
@@ -140,6 +142,28 @@ async def test_a_machine_we_know_does_not_wait_behind_strangers() -> None:
                 group.create_task(come("stranger", machine))
             group.create_task(come("known", MACHINE))
     assert order.index("known") < len(strangers) // 2
+
+
+class Noting:
+    """A fair queue that notes in which lanes work waited."""
+
+    def __init__(self, queue: FairQueue) -> None:
+        self.lanes: set[Hashable] = set()
+        self._queue = queue
+
+    def submit(self, lane: Hashable, work: Work) -> None:
+        self.lanes.add(lane)
+        self._queue.submit(lane, work)
+
+
+async def test_strangers_wait_for_their_handshakes_by_address() -> None:
+    """Else a new device would wait until a flood from elsewhere is over."""
+    async with door() as opened:
+        opened.edge._host.handshakes = noting = Noting(opened.edge._host.handshakes)  # type: ignore[assignment]
+        for origin in ("127.0.0.1", "127.0.0.2"):
+            await (await dial(opened.port, origin=origin)).close()
+    unheard, strangers = {"127.0.0.1", "127.0.0.2"}, {("stranger", "127.0.0.1"), ("stranger", "127.0.0.2")}
+    assert noting.lanes == unheard | strangers
 
 
 def _raise_file_limit(wanted: int) -> None:
