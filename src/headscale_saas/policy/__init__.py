@@ -5,7 +5,7 @@ allow_all  the policy of a tailnet that has none
 engine     compile_policy, advance: from a policy text to a Compiled
 checking   check: may this text be put in force; its tests run (policy_tests, ssh_tests; tested, connections)
 approvers  Approvers: tags, routes and address pools that need no admin
-explain    explain: why a connection is allowed, or what is missing
+explain    explain: why a connection is allowed, or what is missing (verdicts, parties)
 ssh        who may log in (ssh_sources); attributes, postures: nodeAttrs, and what devices report
 """
 
@@ -13,6 +13,7 @@ from headscale_saas.policy.approvers import Approvers
 from headscale_saas.policy.checking import FailedTests, check
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
 from headscale_saas.policy.engine import advance, compile_policy
+from headscale_saas.policy.explain import explain
 
 __all__ = [
     "Approvers",
@@ -23,4 +24,5 @@ __all__ = [
     "advance",
     "check",
     "compile_policy",
+    "explain",
 ]

@@ -12,18 +12,22 @@ import msgspec
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import Atoms
 from headscale_saas.policy.clauses import Clause
+from headscale_saas.policy.language.ports import WITH_PORTS
 from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, Kind, Selector
 from headscale_saas.policy.members import is_live
 from headscale_saas.policy.postures import Attributes, attributes_of, holds
 from headscale_saas.policy.program import Program
+from headscale_saas.policy.sources import space_of
 from headscale_saas.policy.spans import Span
+from headscale_saas.tailcfg.filters import LAST_PORT
 from headscale_saas.tailnet.model import Node, User
 from headscale_saas.tailnet.routes import EXIT_ROUTES, usable_routes
 from headscale_saas.tailnet.state import TailnetState
 
 Address = IPv4Address | IPv6Address
 
-PINGED = frozenset({1, 6, 17, 58})
+PINGS = frozenset({1, 58})
+BY_DEFAULT = frozenset({6, 17}) | PINGS
 """What a rule without a protocol allows: ICMP, TCP, UDP, ICMPv6."""
 
 
@@ -64,11 +68,21 @@ class Question(msgspec.Struct, frozen=True):
     def is_to(self, target: End, source: End) -> bool:
         return bool(target.bits & self.targets) or (self.clause.has_self and is_own(source, target))
 
+    def lets_in(self, protocol: int, port: int) -> bool:
+        """Whether clients let packets in because of the clause. Who may reach any port may ping; protocols
+        without ports need all of them.
+        """
+        if protocol in PINGS:
+            return bool(self.clause.ip)
+        if protocol in WITH_PORTS:
+            return self.opens({protocol}, port)
+        return self.opens({protocol}, 0) and self.opens({protocol}, LAST_PORT)
+
     def opens(self, protocols: Iterable[int], port: int) -> bool:
         """Whether the clause opens the port for any of the protocols."""
         wanted = frozenset(protocols)
         return any(
-            (wanted & (PINGED if protocol is None else {protocol}))
+            (wanted & (BY_DEFAULT if protocol is None else {protocol}))
             and any(span.first <= port <= span.last for span in ports)
             for protocol, ports in self.clause.ip
         )
@@ -100,13 +114,13 @@ class Connections:
         return self._nodes_by_address.get(spans.number(address))
 
     def members(self, selector: Selector) -> list[Node]:
-        """The live nodes that a selector for identities contains; it need not occur in the policy."""
+        """The nodes that a selector for identities contains, also those that take no part now. It need not
+        occur in the policy.
+        """
         atoms = Atoms(self._document, (selector,))
         wanted = atoms.bit(selector)
         return [
-            node
-            for node in self.state.nodes.values()
-            if is_live(node) and atoms.identity(node.tags, self.owner(node)) & wanted
+            node for node in self.state.nodes.values() if atoms.identity(node.tags, self.owner(node)) & wanted
         ]
 
     def has_user(self, selector: Selector) -> bool:
@@ -157,7 +171,7 @@ class Connections:
 
     @cached_property
     def _anybody(self) -> spans.Spans:
-        return spans.union((spans.TAILNET, spans.of(self._subnets())))
+        return spans.union((space_of(self.state.tailnet.settings), spans.of(self._subnets())))
 
     def _subnets(self) -> Iterator[str]:
         for node in self.state.nodes.values():

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from headscale_saas.policy import spans
-from headscale_saas.policy.connections import PINGED, Connections, End, Question
+from headscale_saas.policy.connections import BY_DEFAULT, Connections, End, Question
 from headscale_saas.policy.language.acls import split_target
 from headscale_saas.policy.language.document import Document, PolicyTest
 from headscale_saas.policy.language.errors import Malformed
@@ -48,7 +48,7 @@ class _Runner(Resolver):
         if not test.accept and not test.deny:
             raise Malformed('test entry must have at least one of "accept" or "deny"')
         protocol = parse_protocol(test.protocol)
-        protocols = PINGED if protocol is None else frozenset({protocol})
+        protocols = BY_DEFAULT if protocol is None else frozenset({protocol})
         told = dict(test.posture_attributes)
         ends = (self._connections.source(span, node, told) for span, node in self.sources(test.source))
         # Ends with the same bits are told apart by nothing.

@@ -13,6 +13,7 @@ from headscale_saas.policy.language.positions import Position
 from headscale_saas.policy.language.quoting import quoted
 from headscale_saas.policy.language.recognition import recognise
 from headscale_saas.policy.language.selectors import ANY, TAGGED, Kind, Selector
+from headscale_saas.policy.members import is_live
 from headscale_saas.policy.spans import Span
 from headscale_saas.tailnet.model import Node
 
@@ -79,9 +80,11 @@ class Resolver:
         return found
 
     def members(self, selector: Selector) -> list[Node]:
+        """The nodes of a selector for identities; a test is about those that take part."""
         known = self._members.get(selector)
         if known is None:
-            known = self._members[selector] = self._connections.members(selector)
+            known = [node for node in self._connections.members(selector) if is_live(node)]
+            self._members[selector] = known
         return known
 
     def span(self, selector: Selector) -> Span:

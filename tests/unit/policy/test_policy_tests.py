@@ -125,20 +125,54 @@ def test_a_source_has_the_postures_that_the_test_gives_it() -> None:
 
 @pytest.mark.parametrize(
     "src",
-    ["", "ghost@example.com", "idle@example.com", "group:ghost", "group:none", "tag:ghost", "tag:unused",
-     "ghost", "autogroup:ghost", "autogroup:self", "autogroup:internet", "%bogus%", "svc:web"],
-)  # fmt: skip
+    [
+        "",
+        "ghost@example.com",
+        "idle@example.com",
+        "group:ghost",
+        "group:none",
+        "tag:ghost",
+        "tag:unused",
+        "ghost",
+        "autogroup:ghost",
+        "autogroup:self",
+        "autogroup:internet",
+        "%bogus%",
+        "svc:web",
+    ],
+)
 def test_a_source_that_is_nobody_fails(src: str) -> None:
     assert outcome(src, "tag:web:22") == "malformed"
 
 
 @pytest.mark.parametrize(
     "word",
-    ["tag:ghost:22", "ghost:22", "group:ghost:22", "ghost@example.com:22", "10.9.0.0/16:22", "10.9.0.1/32:22",
-     "net:22", "autogroup:internet:443", "autogroup:self:22", "tag:web:22,23", "tag:web:22-23", "tag:web:22-22",
-     "tag:web:*", "tag:web:ssh", "tag:web:-1", "tag:web:0", "tag:web:70000", "tag:web:", "tag:web", "22", ":22",
-     "", "[10.9.0.1]:22"],
-)  # fmt: skip
+    [
+        "tag:ghost:22",
+        "ghost:22",
+        "group:ghost:22",
+        "ghost@example.com:22",
+        "10.9.0.0/16:22",
+        "10.9.0.1/32:22",
+        "net:22",
+        "autogroup:internet:443",
+        "autogroup:self:22",
+        "tag:web:22,23",
+        "tag:web:22-23",
+        "tag:web:22-22",
+        "tag:web:*",
+        "tag:web:ssh",
+        "tag:web:-1",
+        "tag:web:0",
+        "tag:web:70000",
+        "tag:web:",
+        "tag:web",
+        "22",
+        ":22",
+        "",
+        "[10.9.0.1]:22",
+    ],
+)
 def test_a_destination_that_is_none_fails(word: str) -> None:
     assert outcome("alice@example.com", word) == "malformed"
 
