@@ -18,6 +18,8 @@ from headscale_saas.store.database import Database
 from headscale_saas.store.feed import Doorbell
 from headscale_saas.tailnet.model import Actor, TailnetId
 
+MOST_FAILURES_LOGGED = 20
+
 log = get_logger(__name__)
 
 
@@ -35,8 +37,9 @@ async def establish(database: Database, config: Config, tailnet: TailnetId) -> N
     put = await _take_over(database, config, tailnet, with_tests=False)
     if put.is_new:
         _note(config, put)
-    for failure in await policy_checks.failed_tests(database, tailnet):
-        log.warning("policy_test_failed", path=config.policy.path, failure=failure)
+    tested = await policy_checks.run_tests(database, tailnet)
+    for failure in tested.failures[:MOST_FAILURES_LOGGED]:
+        log.warning("policy_test_failed", path=config.policy.path, failure=str(failure))
 
 
 async def _warn_of_mode(database: Database, config: Config, tailnet: TailnetId) -> None:

@@ -54,7 +54,7 @@ SWITCH_SECONDS = 0.0005
 
 def main() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor's business
     sys.setswitchinterval(SWITCH_SECONDS)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     listener = socket.socket(fileno=order.listen_fd)
@@ -89,7 +89,6 @@ async def _serve(order: Order, listener: socket.socket, channel: socket.socket) 
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         loop.add_signal_handler(signal.SIGINT, worker.stop)
-        loop.add_signal_handler(signal.SIGHUP, log.info, "nothing_to_reload")
         _spare_collections()
         return await worker.run([listener], channel, order.drain_seconds)
 

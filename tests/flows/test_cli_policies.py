@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from test_cli_nodes import put as put_nodes
 from tests.command_line import CommandLine
+
+from headscale_saas.tailnet.model import UserId
 
 OPEN = '{\n  // everyone\n  "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],\n}\n'
 CLOSED = '{\n  "acls": [], // nobody\n}\n'
@@ -95,6 +98,35 @@ def test_an_empty_text_takes_a_policy_away_only_if_meant(
     assert cli("policy get").out == CLOSED
     assert put(cli, "empty", "--force") == "Policy updated."
     assert "acl policy not found" in cli.fails("policy get")
+
+
+TESTED = """{
+  "acls": [{"action": "accept", "src": ["alice@"], "dst": ["100.64.0.9:22"]}],
+  "tests": [
+    {"src": "alice@", "accept": ["100.64.0.9:22"]},
+    {"src": "alice@", "accept": ["100.64.0.9:80"], "deny": ["100.64.0.8:22"]},
+  ],
+}
+"""
+
+
+def test_a_policys_tests_are_run_on_the_nodes_there_are(cli: CommandLine, database_dsn: str) -> None:
+    assert cli.ok("policy test") == "0 tests passed"
+    (cli.config.parent / "tested").write_text(TESTED)
+    cli.ok("users create alice")
+    put_nodes(database_dsn, {"user_id": UserId(1), "tags": ()})
+    said = cli("policy", "test", "-f", file(cli, "tested"))
+    assert said.status == 1
+    assert said.out == "line 5, column 5: alice@ -> 100.64.0.9:80: expected ALLOWED, got DENIED\n"
+    assert json.loads(cli("policy", "test", "-f", file(cli, "tested"), "-o", "json").out)["tests"] == 2
+    for verb in ("set", "check"):
+        refusal = cli("policy", verb, "-f", file(cli, "tested")).err
+        assert refusal.startswith("Error: line 5, column 5: test(s) failed:\n")
+        assert "expected ALLOWED, got DENIED" in refusal
+    assert "acl policy not found" in cli.fails("policy get")
+    (cli.config.parent / "tested").write_text(TESTED.replace(":80", ":22"))
+    put(cli, "tested")
+    assert cli.ok("policy test") == "2 tests passed"
 
 
 def test_versions_are_listed_compared_and_brought_back(cli: CommandLine) -> None:

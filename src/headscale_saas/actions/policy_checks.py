@@ -1,13 +1,26 @@
 """Policies against a tailnet: read one, check it, try it out. Nothing here writes."""
 
+from typing import NamedTuple
+
 from headscale_saas.actions.apart import apart
 from headscale_saas.actions.approvals import Approvals
-from headscale_saas.policy.approvers import Approvers
+from headscale_saas.policy import Approvers, check
+from headscale_saas.policy.checking import failures_of
 from headscale_saas.policy.language import parse
+from headscale_saas.policy.program import Program
+from headscale_saas.policy.tested import Failure
 from headscale_saas.store import policies
 from headscale_saas.store.database import Database
 from headscale_saas.store.policies import Rows
 from headscale_saas.tailnet.model import TailnetId
+from headscale_saas.tailnet.state import TailnetState
+
+
+class Tested(NamedTuple):
+    """How many tests a policy has, and what they find: the first hundred failures."""
+
+    count: int
+    failures: tuple[Failure, ...]
 
 
 async def check_policy(db: Database, tailnet: TailnetId, text: str) -> None:
@@ -15,20 +28,30 @@ async def check_policy(db: Database, tailnet: TailnetId, text: str) -> None:
     await apart(checked, await _rows(db, tailnet), text, with_tests=True)
 
 
-async def failed_tests(db: Database, tailnet: TailnetId, text: str | None = None) -> list[str]:
-    """Runs the tests of a policy (None: of the one in force) against the nodes of now; says which fail.
-
-    Raises Invalid for a text that is no policy.
-    """
-    return []
+async def run_tests(db: Database, tailnet: TailnetId, text: str | None = None) -> Tested:
+    """Runs the tests of a policy (None: of the one in force) on the nodes of now. Raises Invalid."""
+    return await apart(_tested, await _rows(db, tailnet), text)
 
 
 def checked(rows: Rows, text: str, *, with_tests: bool) -> Approvals | None:
     """What the policy decides about writes; None for "", which is no policy. Raises Invalid."""
-    if not text:
-        return None
     state = rows.state()
-    return Approvers(parse(text, domains=state.tailnet.settings.domains))
+    domains = state.tailnet.settings.domains
+    program = check(text, state, domains) if with_tests else _program(text, state)
+    return None if program is None else Approvers(program.document)
+
+
+def _tested(rows: Rows, text: str | None) -> Tested:
+    state = rows.state()
+    program = _program(state.policy_text if text is None else text, state)
+    if program is None:
+        return Tested(0, ())
+    document = program.document
+    return Tested(len(document.tests) + len(document.ssh_tests), failures_of(program, state))
+
+
+def _program(text: str | None, state: TailnetState) -> Program | None:
+    return Program(parse(text, domains=state.tailnet.settings.domains)) if text else None
 
 
 async def _rows(db: Database, tailnet: TailnetId) -> Rows:

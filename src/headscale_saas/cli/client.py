@@ -16,6 +16,7 @@ from headscale_saas.cli.messages import (
     Node,
     NoiseKey,
     Policy,
+    PolicyTested,
     PreAuthKey,
     Tailnet,
     User,
@@ -104,6 +105,10 @@ class PolicyClient(Protocol):
 
     async def check_policy(self, text: str) -> None:
         """Raises what is wrong with it."""
+        ...
+
+    async def test_policy(self, text: str | None = None) -> PolicyTested:
+        """Runs the tests of a text, or of the policy in force."""
         ...
 
     async def policy_history(self) -> list[Policy]:

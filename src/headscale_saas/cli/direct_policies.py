@@ -38,6 +38,11 @@ class DirectPolicies(Place):
     async def check_policy(self, text: str) -> None:
         await policy_checks.check_policy(self._database, await self._tailnet(), text)
 
+    async def test_policy(self, text: str | None = None) -> messages.PolicyTested:
+        tested = await policy_checks.run_tests(self._database, await self._tailnet(), text)
+        failures = [f"{failure.position}: {failure}" for failure in tested.failures]
+        return messages.PolicyTested(tests=tested.count, failures=failures)
+
     async def policy_history(self) -> list[messages.Policy]:
         found = await policies.history(self._database, await self._tailnet())
         return [translate.policy_message(version) for version in found]

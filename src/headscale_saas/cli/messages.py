@@ -111,6 +111,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unchanged: bool = False
 
 
+class PolicyTested(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Ours. A failure is one line; at most the first hundred are told."""
+
+    tests: int = 0
+    failures: list[str] = []
+
+
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     database_connectivity: bool = False
 

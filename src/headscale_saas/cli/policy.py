@@ -80,6 +80,18 @@ async def check(session: Session, file: str) -> None:
     session.printer.result({}, "Policy is valid")
 
 
+@policy.command("test")
+@click.option("-f", "--file", default="", help="Not of the policy in force, but of this one; `-` is stdin.")
+@with_server
+async def test(session: Session, file: str) -> None:
+    """Run the tests of the policy on the nodes there are now."""
+    found = await session.client.test_policy(read(file) if file else None)
+    passed = f"{found.tests} tests passed" if found.tests != 1 else "1 test passed"
+    session.printer.result(found, "\n".join(map(clean, found.failures)) or passed)
+    if found.failures:
+        raise click.exceptions.Exit(1)
+
+
 @policy.command("history", aliases=("log", "versions"))
 @click.option(
     "-n", "--number", callback=whole_number, metavar="N", default="20", help="At most so many (default 20)."
