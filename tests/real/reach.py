@@ -3,14 +3,14 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from real.client import Client
 from real.host import Host, Process
-from real.wait import until
+from real.wait import together, until
 
 TALK = [sys.executable, "-I", str(Path(__file__).parent / "talk.py")]
 
@@ -27,18 +27,23 @@ def serving(*hosts: Host, port: int) -> Iterator[None]:
         yield
 
 
-def answer(asker: Host, address: str, port: int) -> str:
-    """What the server there says; "" if it cannot be reached."""
-    return asker.run(*TALK, "ask", address, str(port)).stdout.strip()
+def answers(asker: Host, port: int, *addresses: str) -> list[str]:
+    """What the servers there say; "" of one that cannot be reached."""
+    said: list[str] = json.loads(asker.run(*TALK, "ask", str(port), *addresses).stdout)
+    return said
 
 
-def reaches(asker: Client, target: Client, port: int) -> bool:
-    """Whether a connection to the port comes through the tunnel, by both addresses."""
-    addresses = (target.ipv4, target.ipv6)
-    said = {answer(asker.host, address, port) for address in addresses}
-    wanted = {f"{target.host.name} {own}" for own in (asker.ipv4, asker.ipv6)}
-    assert said in (wanted, {""}), f"{asker} asked {target} and heard {said}"
-    return said == wanted
+def reached(asker: Client, targets: Sequence[Client], port: int) -> set[Client]:
+    """Those who answer it on the port, each of them by both addresses."""
+    own = asker.addresses()
+    theirs = together(Client.addresses, targets)
+    said = answers(asker.host, port, *(address for pair in theirs for address in pair))
+    found = set()
+    for target, heard in zip(targets, zip(said[::2], said[1::2], strict=True), strict=True):
+        if heard != ("", ""):
+            assert heard == tuple(f"{target.host.name} {address}" for address in own), f"{target}: {heard}"
+            found.add(target)
+    return found
 
 
 class Attempt(NamedTuple):
@@ -99,7 +104,7 @@ class Knocks:
 def knocking(asker: Client, target: Client, port: int) -> Iterator[Knocks]:
     """Asks all the time, until the block ends."""
     name = f"knock-{target.host.name}-{port}"
-    process = asker.host.start(name, *TALK, "knock", target.ipv4, str(port))
+    process = asker.host.start(name, *TALK, "knock", str(port), target.ipv4)
     try:
         yield Knocks(process, f"{asker}'s knocks at {target}:{port}")
     finally:

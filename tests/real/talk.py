@@ -1,8 +1,8 @@
 """Who reaches whom by TCP: a server that says its name, one question to it, and a knock that never tires.
 
-talk.py serve PORT NAME       answers "NAME ADDRESS", the address being the asker's
-talk.py ask ADDRESS PORT      prints the answer
-talk.py knock ADDRESS PORT    asks ten times a second, and says how each attempt ended as a JSON line
+talk.py serve PORT NAME         answers "NAME ADDRESS", the address being the asker's
+talk.py ask PORT ADDRESS…       asks all at once, and prints their answers as a JSON list; "" for none
+talk.py knock PORT ADDRESS      asks ten times a second, and says how each attempt ended as a JSON line
 
 The standard library suffices.
 """
@@ -43,11 +43,11 @@ async def question(address: str, port: str) -> str:
         return ""
 
 
-async def ask(address: str, port: str) -> None:
-    print(await question(address, port))
+async def ask(port: str, *addresses: str) -> None:
+    print(json.dumps(await asyncio.gather(*(question(address, port) for address in addresses))))
 
 
-async def knock(address: str, port: str) -> None:
+async def knock(port: str, address: str) -> None:
     """Does not wait for one attempt before the next: what is lost costs no time."""
     async with asyncio.TaskGroup() as attempts:
         while True:
@@ -62,6 +62,6 @@ async def attempt(address: str, port: str) -> None:
 
 
 if __name__ == "__main__":
-    DO: dict[str, Callable[[str, str], Coroutine[None, None, None]]]
-    DO = {"serve": serve, "ask": ask, "knock": knock}
-    asyncio.run(DO[sys.argv[1]](sys.argv[2], sys.argv[3]))
+    what: dict[str, Callable[..., Coroutine[None, None, None]]]
+    what = {"serve": serve, "ask": ask, "knock": knock}
+    asyncio.run(what[sys.argv[1]](*sys.argv[2:]))
