@@ -54,6 +54,7 @@ from headscale_saas.tailnet.changes import NOTHING
 from headscale_saas.tailnet.model import TailnetId, Version
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.server import Edge
+from headscale_saas.transport.tls import server_context
 from headscale_saas.wire.noise import ServerKeys
 
 LOGIN_POLL_SECONDS = 2.0
@@ -304,7 +305,4 @@ def _refresh_seconds(config: Config) -> float | None:
 def _tls(config: Config) -> ssl.SSLContext | None:
     if not config.tls_cert_path:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.tls_cert_path, config.tls_key_path)
-    return context
+    return server_context(config.tls_cert_path, config.tls_key_path)

@@ -19,12 +19,14 @@ from headscale_saas.transport.connection import Counts
 from headscale_saas.transport.gate import Gate, Ticket
 from headscale_saas.transport.limits import Limits
 from headscale_saas.transport.sweep import NEVER, Sweep
+from headscale_saas.transport.tls import is_meant, name_asked_for
 from headscale_saas.transport.upgrades import Acceptor, Upgrade
 
 _REASONS = {
     400: "Bad Request",
     413: "Content Too Large",
     415: "Unsupported Media Type",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
@@ -148,6 +150,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._head_bytes = False, 0
         self._check_head()
+        self._check_name()
         self._context.refresh_date()
         peer = self._believe_proxy()
         path, _, query = self.url.partition(b"?")
@@ -248,6 +251,15 @@ class EdgeProtocol(HttpToolsProtocol):
         self._check_body_fields(fields)
         if len(self.pipeline) >= self._context.limits.pipelined_requests:
             self._fail(400, "too many pipelined requests")
+
+    def _check_name(self) -> None:
+        """A proxy of ours may ask for any name when it encrypts anew."""
+        asked = name_asked_for(self.transport)
+        if asked is None or (self.client and self._context.proxies.trusts(self.client[0])):
+            return
+        host = dict(self.headers).get(b"host")
+        if host is not None and not is_meant(asked, host.decode("latin-1")):
+            self._fail(421, "this connection was opened for another host")
 
     def _check_body_fields(self, fields: dict[bytes, bytes]) -> None:
         length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
