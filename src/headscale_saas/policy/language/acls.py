@@ -26,7 +26,8 @@ def _acl(value: Value, names: Names) -> Acl:
     if action != "accept":
         raise rule.get("action", value).refused(f"action={quoted(action)} is not supported")
     protocol = read(rule["proto"], parse_protocol) if "proto" in rule else None
-    targets = tuple(_target(item, protocol, names) for item in items(rule.get("dst")))
+    portless = string(rule["proto"]) if protocol is not None and protocol not in WITH_PORTS else ""
+    targets = tuple(_target(item, portless, names) for item in items(rule.get("dst")))
     sources = ACL_SOURCE.read_all(rule.get("src"), names)
     check_self(rule.get("src", value), sources, [target.host for target in targets], allowed=[ANY])
     return Acl(
@@ -38,7 +39,8 @@ def _acl(value: Value, names: Names) -> Acl:
     )
 
 
-def _target(value: Value, protocol: int | None, names: Names) -> AclTarget:
+def _target(value: Value, portless: str, names: Names) -> AclTarget:
+    """`portless` is the rule's protocol if it is one without ports."""
     word = string(value)
     before = f"dst={quoted(word)}: "
     host, ports = read(value, split_target, before=before)
@@ -46,8 +48,8 @@ def _target(value: Value, protocol: int | None, names: Names) -> AclTarget:
         ranges = parse_ports(ports)
     except Malformed as malformed:
         raise value.refused(before + str(malformed)) from None
-    if protocol is not None and protocol not in WITH_PORTS and any(one != ALL_PORTS for one in ranges):
-        unfit = f'protocol does not support specific ports: "{protocol}", only "*" is allowed'
+    if portless and any(one != ALL_PORTS for one in ranges):
+        unfit = f'protocol does not support specific ports: {quoted(portless)}, only "*" is allowed'
         raise value.refused(before + unfit)
     return AclTarget(ACL_DESTINATION.read(value, names, host), ranges)
 

@@ -57,22 +57,35 @@ def _range(value: Value, low: str, high: str) -> tuple[str, str]:
 
 
 def _refuse_cycles(values: Mapping[str, Value], ipsets: Ipsets) -> None:
-    """Without recursion: takes away, again and again, what names no set that is left."""
-    users: dict[str, list[str]] = {name: [] for name in ipsets}
-    open_names = {name: _named(steps) for name, steps in ipsets.items()}
-    for name, named in open_names.items():
-        for other in named:
+    left = _entangled({name: _named(steps) for name, steps in ipsets.items()})
+    if left:
+        name = _on_a_cycle(left)
+        raise values[name].name_refused(f"ipset {quoted(name)} contains itself")
+
+
+def _entangled(named: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Takes away, again and again, the sets that name none of those left. (No recursion: chains are long.)"""
+    users: dict[str, list[str]] = {name: [] for name in named}
+    for name, others in named.items():
+        for other in others:
             users[other].append(name)
-    free = [name for name, named in open_names.items() if not named]
-    for name in free:
+    free = [name for name, others in named.items() if not others]
+    for name in free:  # grows on the way
         for user in users[name]:
-            open_names[user].discard(name)
-            if not open_names[user]:
+            named[user].discard(name)
+            if not named[user]:
                 free.append(user)
-    for name, named in open_names.items():
-        if named:
-            others = ", ".join(quoted(other) for other in sorted(named)[:3])
-            raise values[name].name_refused(f"ipset {quoted(name)} contains itself, by way of {others}")
+    return {name: others for name, others in named.items() if others}
+
+
+def _on_a_cycle(entangled: Mapping[str, set[str]]) -> str:
+    """Each names another, so whoever follows the names comes by one twice."""
+    seen: set[str] = set()
+    name = min(entangled)
+    while name not in seen:
+        seen.add(name)
+        name = min(entangled[name])
+    return name
 
 
 def _named(steps: tuple[IpsetStep, ...]) -> set[str]:

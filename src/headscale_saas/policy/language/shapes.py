@@ -92,7 +92,7 @@ def number(value: Value | None) -> float | None:
         return None
     found = float(value.data.value()) if isinstance(value.data, Number) else inf
     if not isfinite(found):
-        raise _unexpected(value, "a number")
+        raise _unexpected(value, "a finite number")
     return found
 
 
