@@ -1,8 +1,8 @@
 """TLS of our own: what is offered, and which name a client asked for (RFC 6066, 3; RFC 9110, 7.4).
 
 No renegotiation and no early data, so that a record is never replayed and never changes who speaks. Where a
-client named a host in its TLS hello, its requests have to mean that host: else something in between that shares
-connections could carry requests for one host over the certificate of another.
+client named a host in its TLS hello, its requests have to mean that host: else something in between that
+shares connections could carry requests for one host over the certificate of another.
 """
 
 import asyncio
