@@ -129,6 +129,41 @@ def test_a_policys_tests_are_run_on_the_nodes_there_are(cli: CommandLine, databa
     assert cli.ok("policy test") == "2 tests passed"
 
 
+def test_a_connection_is_explained(cli: CommandLine, database_dsn: str) -> None:
+    cli.ok("users create alice")
+    alice = {"user_id": UserId(1), "tags": ()}
+    put_nodes(database_dsn, {**alice, "name": "mac"}, {"tags": ("tag:web",), "name": "web"})
+    assert cli.ok("policy explain mac web:22").startswith("mac -> web: allowed")
+    (cli.config.parent / "web").write_text("""{
+      "tagOwners": {"tag:web": []},
+      "acls": [
+        {"action": "accept", "src": ["alice@"], "dst": ["tag:web:443"]},
+      ],
+    }
+    """)
+    put(cli, "web")
+    first, rule = cli.ok("policy explain alice@ tag:web:443").splitlines()
+    assert first == "mac -> web: allowed"
+    assert re.fullmatch(r"    line 4, column 9: alice@ -> tag:web: .*443", rule)
+    assert cli.ok("policy why mac web:22").startswith(
+        "mac -> web: denied: the rules for this pair allow other"
+    )
+    assert "denied: no rule has the source" in cli.ok("policy explain web mac:22 --proto udp")
+    assert "denied" in cli.ok("policy explain mac [fd7a:115c:a1e0::2]:22")
+    assert "denied" in cli.ok("policy explain mac fd7a:115c:a1e0::2 -p gre")
+    assert "allowed" in cli.ok("policy explain mac 100.64.0.2 -p icmp")
+    assert "allowed" in cli.ok("policy", "explain", "web", "mac:22", "-f", file(cli, "open"))
+    (verdict,) = cli.json("policy explain mac web:443")
+    assert verdict["allowed"] is True
+    assert [(reason["line"], reason["column"]) for reason in verdict["reasons"]] == [(4, 9)]
+    (verdict,) = cli.json("policy explain web mac:22")
+    assert (verdict["missing"], "allowed" in verdict) == ("source", False)
+    assert "is no node, address, user or tag here" in cli.fails("policy explain mac nobody:22")
+    assert "the port is missing, as in web:443" in cli.fails("policy explain mac web")
+    assert "out of range" in cli.fails("policy explain mac web:70000")
+    assert "protocol" in cli.fails("policy explain mac web:22 -p nonsense")
+
+
 def test_versions_are_listed_compared_and_brought_back(cli: CommandLine) -> None:
     assert cli.json("policy history") == []
     assert "no two versions" in cli.fails("policy diff")

@@ -2,13 +2,16 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from headscale_saas.actions.apart import apart
 from headscale_saas.actions.approvals import Approvals
-from headscale_saas.policy import Approvers, check
+from headscale_saas.policy import Approvers, check, explain
 from headscale_saas.policy.checking import failures_of
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.tested import Failure
+from headscale_saas.policy.verdicts import Verdict
 from headscale_saas.store import policies
 from headscale_saas.store.database import Database
 from headscale_saas.store.policies import Rows
@@ -16,7 +19,16 @@ from headscale_saas.tailnet.model import TailnetId
 from headscale_saas.tailnet.state import TailnetState
 
 
-class Tested(NamedTuple):
+class Question(NamedTuple):
+    """May `source` connect to `destination`? An end is a node, address, host, login, group or tag."""
+
+    source: str
+    destination: str
+    port: int
+    protocol: str = "tcp"
+
+
+class Tested(msgspec.Struct, frozen=True):
     """How many tests a policy has, and what they find: the first hundred failures."""
 
     count: int
@@ -33,6 +45,16 @@ async def run_tests(db: Database, tailnet: TailnetId, text: str | None = None) -
     return await apart(_tested, await _rows(db, tailnet), text)
 
 
+async def explained(
+    db: Database, tailnet: TailnetId, question: Question, text: str | None = None
+) -> tuple[Verdict, ...]:
+    """What a policy (None: the one in force) says, and why: one verdict for each pair of nodes.
+
+    Raises Invalid (also for an unknown protocol), NotFound (an end is nobody), LimitReached (too many pairs).
+    """
+    return await apart(_explained, await _rows(db, tailnet), question, text)
+
+
 def checked(rows: Rows, text: str, *, with_tests: bool) -> Approvals | None:
     """What the policy decides about writes; None for "", which is no policy. Raises Invalid."""
     state = rows.state()
@@ -41,9 +63,14 @@ def checked(rows: Rows, text: str, *, with_tests: bool) -> Approvals | None:
     return None if program is None else Approvers(program.document)
 
 
+def _explained(rows: Rows, question: Question, text: str | None) -> tuple[Verdict, ...]:
+    state = rows.state()
+    return explain(_program(text, state), state, *question)
+
+
 def _tested(rows: Rows, text: str | None) -> Tested:
     state = rows.state()
-    program = _program(state.policy_text if text is None else text, state)
+    program = _program(text, state)
     if program is None:
         return Tested(0, ())
     document = program.document
@@ -51,6 +78,8 @@ def _tested(rows: Rows, text: str | None) -> Tested:
 
 
 def _program(text: str | None, state: TailnetState) -> Program | None:
+    """Of the text, or of the policy in force."""
+    text = state.policy_text if text is None else text
     return Program(parse(text, domains=state.tailnet.settings.domains)) if text else None
 
 

@@ -17,6 +17,7 @@ from headscale_saas.cli.messages import (
     NoiseKey,
     Policy,
     PolicyTested,
+    PolicyVerdict,
     PreAuthKey,
     Tailnet,
     User,
@@ -109,6 +110,12 @@ class PolicyClient(Protocol):
 
     async def test_policy(self, text: str | None = None) -> PolicyTested:
         """Runs the tests of a text, or of the policy in force."""
+        ...
+
+    async def explain_policy(
+        self, source: str, destination: str, port: int, *, protocol: str = "", text: str | None = None
+    ) -> list[PolicyVerdict]:
+        """What the policy in force, or a text, says of connections between two ends."""
         ...
 
     async def policy_history(self) -> list[Policy]:

@@ -2,6 +2,7 @@
 
 from headscale_saas.actions import policies, policy_checks
 from headscale_saas.actions.policies import Policy, Put
+from headscale_saas.actions.policy_checks import Question
 from headscale_saas.cli import messages, translate
 from headscale_saas.cli.place import Place
 from headscale_saas.errors import NotFound
@@ -42,6 +43,13 @@ class DirectPolicies(Place):
         tested = await policy_checks.run_tests(self._database, await self._tailnet(), text)
         failures = [f"{failure.position}: {failure}" for failure in tested.failures]
         return messages.PolicyTested(tests=tested.count, failures=failures)
+
+    async def explain_policy(
+        self, source: str, destination: str, port: int, *, protocol: str = "", text: str | None = None
+    ) -> list[messages.PolicyVerdict]:
+        question = Question(source, destination, port, protocol)
+        found = await policy_checks.explained(self._database, await self._tailnet(), question, text)
+        return [translate.verdict_message(verdict) for verdict in found]
 
     async def policy_history(self) -> list[messages.Policy]:
         found = await policies.history(self._database, await self._tailnet())

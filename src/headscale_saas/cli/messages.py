@@ -118,6 +118,25 @@ class PolicyTested(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     failures: list[str] = []
 
 
+class PolicyReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Ours. A rule, and where it stands; without rules in the file there is no place."""
+
+    text: str = ""
+    line: int = 0
+    column: int = 0
+
+
+class PolicyVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Ours. Whether one end may connect to another. If not: what is `missing`, and why in words."""
+
+    source: str = ""
+    destination: str = ""
+    allowed: bool = False
+    missing: str = ""
+    detail: str = ""
+    reasons: list[PolicyReason] = []
+
+
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     database_connectivity: bool = False
 

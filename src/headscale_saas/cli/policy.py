@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from headscale_saas.cli.commands import Group, whole_number
-from headscale_saas.cli.messages import Policy
+from headscale_saas.cli.messages import Policy, PolicyVerdict
 from headscale_saas.cli.output import clean, lines_of, moment
 from headscale_saas.cli.session import Session, with_server
 from headscale_saas.errors import Invalid, NotFound, Refused
@@ -16,6 +17,8 @@ from headscale_saas.errors import Invalid, NotFound, Refused
 F = TypeVar("F", bound=Callable[..., Any])
 COLUMNS = ("Version", "Set", "Author", "Bytes", "Rolled back from", "Comment")
 MOST_BYTES = 1 << 20
+LAST_PORT = 65535
+WITH_PORTS = {"", "tcp", "udp", "sctp", "6", "17", "132"}
 
 from_file = click.option("-f", "--file", required=True, help="The policy in HuJSON; `-` is stdin.")
 with_comment = click.option("-m", "--comment", default="", help="Why; kept with the version.")
@@ -90,6 +93,50 @@ async def test(session: Session, file: str) -> None:
     session.printer.result(found, "\n".join(map(clean, found.failures)) or passed)
     if found.failures:
         raise click.exceptions.Exit(1)
+
+
+@policy.command("explain", aliases=("why",))
+@click.argument("source")
+@click.argument("destination", metavar="DESTINATION:PORT")
+@click.option("-p", "--proto", default="", help="Name or number of a protocol (default tcp).")
+@click.option("-f", "--file", default="", help="By this policy, not the one in force; `-` is stdin.")
+@with_server
+async def explain(session: Session, source: str, destination: str, proto: str, file: str) -> None:
+    """Say whether one may connect to another, by which rule, or what is missing."""
+    target, port = target_of(destination)
+    if not port and proto.lower() in WITH_PORTS:
+        raise Invalid(f"{destination}: the port is missing, as in {target}:443")
+    text = read(file) if file else None
+    found = await session.client.explain_policy(source, target, port, protocol=proto, text=text)
+    session.printer.result(found, "\n".join(map(_told, found)))
+
+
+def _told(verdict: PolicyVerdict) -> str:
+    said = "allowed" if verdict.allowed else f"denied: {verdict.detail}"
+    rules = [
+        f"    line {reason.line}, column {reason.column}: {reason.text}"
+        if reason.line
+        else f"    {reason.text}"
+        for reason in verdict.reasons
+    ]
+    return lines_of("\n".join([f"{verdict.source} -> {verdict.destination}: {said}", *rules]))
+
+
+def target_of(word: str) -> tuple[str, int]:
+    """`host:22`, `tag:web:443`, `[fd7a::1]:22`; without a port (for protocols that have none) 0."""
+    host, _, port = word.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or _is_ipv6(word):
+        return word, 0
+    if len(port) > 5 or int(port) > LAST_PORT:
+        raise Invalid(f"port {port[:20]} is out of range (0 to {LAST_PORT})")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _is_ipv6(word: str) -> bool:
+    try:
+        return bool(IPv6Address(word))
+    except ValueError:
+        return False
 
 
 @policy.command("history", aliases=("log", "versions"))

@@ -6,6 +6,7 @@ from datetime import datetime
 from headscale_saas.access.credentials import PREFIX_LENGTH, KeyKind, masked
 from headscale_saas.cli import messages
 from headscale_saas.cli.messages import TAGGED_DEVICES, Timestamp
+from headscale_saas.policy.verdicts import Verdict
 from headscale_saas.store.directory import Cluster, NoiseKey, TailnetHead
 from headscale_saas.store.policies import PolicyVersion
 from headscale_saas.tailnet.model import (
@@ -122,6 +123,24 @@ def policy_message(version: PolicyVersion | None, text: str = "", *, is_new: boo
         comment=version.comment,
         rolled_back_from=version.rolled_back_from or 0,
         unchanged=not is_new,
+    )
+
+
+def verdict_message(verdict: Verdict) -> messages.PolicyVerdict:
+    return messages.PolicyVerdict(
+        source=verdict.source,
+        destination=verdict.destination,
+        allowed=verdict.is_allowed,
+        missing=verdict.missing or "",
+        detail=verdict.detail,
+        reasons=[
+            messages.PolicyReason(
+                text=reason.text,
+                line=reason.position.line if reason.position else 0,
+                column=reason.position.column if reason.position else 0,
+            )
+            for reason in verdict.reasons
+        ],
     )
 
 
