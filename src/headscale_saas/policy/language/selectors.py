@@ -18,7 +18,7 @@ class Kind(StrEnum):
     SERVICE = "service"
 
 
-class Selector(msgspec.Struct, frozen=True):
+class Selector(msgspec.Struct, frozen=True, gc=False):
     """`name` identifies it within its kind, in one spelling only, so that equal selectors are equal values:
 
     any "*", prefix "10.0.0.0/8" or "fd7a::1/128" (host bits masked away, always with a length), host "web",

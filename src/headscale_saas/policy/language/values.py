@@ -28,7 +28,7 @@ class Number(msgspec.Struct, frozen=True, gc=False):
 Data = None | bool | str | Number | list["Value"] | dict[str, "Value"]
 
 
-class Value(msgspec.Struct):
+class Value(msgspec.Struct, gc=False):
     """`at` is the offset of its first byte, `name_at` that of its name if it is a member of an object."""
 
     text: Text
