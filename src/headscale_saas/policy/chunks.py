@@ -3,43 +3,55 @@
 A chunk is one piece of a rule's sources towards the destinations that concern a class: `r0007.1f`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from weakref import ref
 
 from headscale_saas.policy.compiled import Filters
 from headscale_saas.policy.destinations import Delivery
+from headscale_saas.policy.members import Addresses
 from headscale_saas.policy.rules import Rule
 from headscale_saas.policy.sources import Pieces
 from headscale_saas.tailcfg.filters import FilterRule
 
 Chunk = tuple[FilterRule, ...]
+Changes = dict[str, Chunk | None]
+"""Chunks that differ; None for those that are gone."""
 
 NOTHING_COMES_IN: Mapping[str, Chunk] = {"base": ()}
 """A filter without any chunk would be none."""
 
 
 class Part:
-    """The chunks of one delivery. Chunks are the former part's where their sources are."""
+    """The chunks of one delivery, by name. Those whose sources are the former part's are, too."""
 
-    __slots__ = ("chunks", "sources")
+    __slots__ = ("__weakref__", "_changes", "_former", "chunks", "delivery", "sources")
 
     def __init__(self, rule: Rule, delivery: Delivery, sources: Pieces, former: "Part | None") -> None:
-        self.sources = sources
-        self.chunks: dict[str, Chunk] = {}
-        known = former.sources if former else {}
-        protocol = () if rule.protocol is None else (rule.protocol,)
-        for piece, addresses in sources.items():
-            name = f"r{rule.number:04}.{piece}"
-            if former and known.get(piece) is addresses:
-                self.chunks[name] = former.chunks[name]
+        self.delivery = delivery
+        self.sources: Pieces = sources
+        is_next = former is not None and sources.is_after(former.sources)
+        self._former = ref(former) if former and is_next else None
+        self.chunks: dict[str, Chunk] = dict(former.chunks) if former and is_next else {}
+        self._changes: Changes = {}
+        for piece in sources.renewed if is_next else sources.addresses:
+            name, addresses = f"r{rule.number:04}.{piece}", sources.addresses.get(piece)
+            if addresses is None:
+                del self.chunks[name]
+                self._changes[name] = None
             else:
-                self.chunks[name] = (
-                    FilterRule(
-                        src_ips=addresses,
-                        dst_ports=delivery.ports,
-                        ip_proto=protocol,
-                        cap_grant=delivery.grants,
-                    ),
-                )
+                self._changes[name] = self.chunks[name] = _chunk(rule, delivery, addresses)
+
+    def changes_since(self, before: "Part") -> Changes:
+        is_next = self._former is not None and self._former() is before
+        return self._changes if is_next else differing(before.chunks, self.chunks)
+
+
+def _chunk(rule: Rule, delivery: Delivery, addresses: Addresses) -> Chunk:
+    protocol = () if rule.protocol is None else (rule.protocol,)
+    filter_rule = FilterRule(
+        src_ips=addresses, dst_ports=delivery.ports, ip_proto=protocol, cap_grant=delivery.grants
+    )
+    return (filter_rule,)
 
 
 class ChunkedFilters(Mapping[str, Chunk]):
@@ -70,20 +82,31 @@ class ChunkedFilters(Mapping[str, Chunk]):
     def has_chunks(self) -> bool:
         return any(part.chunks for part in self.parts)
 
-    def changes_since(self, before: Filters) -> dict[str, Chunk | None]:
-        """The chunks that differ; None for those that are gone."""
-        old, new = _unshared(before, self), _unshared(self, before)
-        gone: dict[str, Chunk | None] = dict.fromkeys(old.keys() - new.keys())
-        return gone | {name: chunk for name, chunk in new.items() if old.get(name) != chunk}
+
+def changed_chunks(before: Filters, after: Filters) -> Changes:
+    """From one filter of a node to the next."""
+    if before is after:
+        return {}
+    if isinstance(before, ChunkedFilters) and isinstance(after, ChunkedFilters):
+        pairs = list(zip(before.parts, after.parts, strict=False))
+        is_same_class = len(before.parts) == len(after.parts) and all(map(_have_same_delivery, pairs))
+        if is_same_class and before.has_chunks and after.has_chunks:
+            return _changes_of_parts(pairs)
+    return differing(before, after)
 
 
-def _unshared(filters: Filters, other: Filters) -> Mapping[str, Chunk]:
-    """All that may differ from the other's: a part that both have is the same in both."""
-    if not isinstance(filters, ChunkedFilters) or not isinstance(other, ChunkedFilters):
-        return filters
-    if not filters.has_chunks or not other.has_chunks:
-        return filters.chunks
-    shared = set(other.parts)
-    return {
-        name: chunk for part in filters.parts if part not in shared for name, chunk in part.chunks.items()
-    }
+def differing(before: Filters, after: Filters) -> Changes:
+    gone: Changes = dict.fromkeys(before.keys() - after.keys())
+    return gone | {name: chunk for name, chunk in after.items() if before.get(name) != chunk}
+
+
+def _have_same_delivery(pair: tuple[Part, Part]) -> bool:
+    return pair[0].delivery is pair[1].delivery
+
+
+def _changes_of_parts(pairs: Iterable[tuple[Part, Part]]) -> Changes:
+    changes: Changes = {}
+    for before, after in pairs:
+        if before is not after:
+            changes |= after.changes_since(before)
+    return changes

@@ -48,7 +48,14 @@ class Clause(msgspec.Struct, frozen=True, kw_only=True):
 def clauses_of(document: Document) -> tuple[Clause, ...]:
     """A document without any rules allows everything."""
     if document.acls is None and document.grants is None:
-        open_ = Clause(position=None, sources=(ANY,), destinations=(ANY,), ip=((None, EVERYTHING),))
+        everything = ((None, EVERYTHING),)
+        open_ = Clause(
+            position=None,
+            sources=(ANY,),
+            destinations=(ANY,),
+            ip=everything,
+            postures=document.default_postures,
+        )
         return (open_,)
     defaults = document.default_postures
     grants = [_of_grant(grant, defaults) for grant in document.grants or ()]

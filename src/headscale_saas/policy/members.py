@@ -5,6 +5,7 @@ Nodes that are expired or not authorized have a mask, but are nobody's source an
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from headscale_saas.policy.atoms import Atoms, indices
 from headscale_saas.tailnet.changes import Touched
@@ -21,19 +22,34 @@ class Bucket:
     """Nodes whose ids differ only in the lowest five bits, which are their places in a bitmap. `all` is that
     of all of them."""
 
-    __slots__ = ("_having", "_spelled", "all", "nodes")
+    __slots__ = ("_having", "_spelled", "_texts", "all", "nodes")
 
-    def __init__(self, members: Iterable[tuple[Node, int]]) -> None:
+    def __init__(self) -> None:
         self.all = 0
         self.nodes: dict[int, Node] = {}
         self._having: dict[int, int] = {}
+        self._texts: dict[int, Addresses] = {}
         self._spelled: dict[int, Addresses] = {}
-        for node, mask in members:
-            place = node.id & (BUCKET_SIZE - 1)
-            self.nodes[place] = node
-            self.all |= 1 << place
-            for number in indices(mask):
-                self._having[number] = self._having.get(number, 0) | 1 << place
+
+    def put(self, node: Node, mask: int) -> None:
+        """Only while the bucket is made."""
+        place = node.id & (BUCKET_SIZE - 1)
+        self.all |= 1 << place
+        self.nodes[place] = node
+        self._texts[place] = addresses_of(node)
+        for number in indices(mask):
+            self._having[number] = self._having.get(number, 0) | 1 << place
+
+    def without(self, node_ids: Iterable[NodeId]) -> "Bucket":
+        """A new one, to put others in."""
+        left = Bucket()
+        gone = sum(1 << (node_id & (BUCKET_SIZE - 1)) for node_id in node_ids)
+        left.all = self.all & ~gone
+        left.nodes = {place: node for place, node in self.nodes.items() if left.all >> place & 1}
+        left._texts = {place: texts for place, texts in self._texts.items() if left.all >> place & 1}
+        having = ((number, bitmap & ~gone) for number, bitmap in self._having.items())
+        left._having = {number: bitmap for number, bitmap in having if bitmap}
+        return left
 
     def matching(self, numbers: Iterable[int]) -> int:
         """The bitmap of nodes that have any of these bits."""
@@ -46,8 +62,8 @@ class Bucket:
         """All addresses of these nodes, in order of id, IPv4 first."""
         spelled = self._spelled.get(bitmap)
         if spelled is None:
-            rows = (self.nodes[place] for place in indices(bitmap))
-            spelled = tuple(text for node in rows for text in addresses_of(node))
+            texts = self._texts
+            spelled = tuple(chain.from_iterable(texts[place] for place in indices(bitmap)))
             self._spelled[bitmap] = spelled
         return spelled
 
@@ -100,8 +116,7 @@ class Members:
                 masks.pop(node_id, None)
             else:
                 masks[node_id] = owners.mask(node)
-        spans = {node_id >> BUCKET_BITS for node_id in changed}
-        buckets = _with_buckets(self.buckets, {span: _bucket(after, masks, span) for span in spans})
+        buckets = _with_buckets(self.buckets, after, masks, changed)
         users = {row.user_id for i in changed for row in (before.nodes.get(i), after.nodes.get(i)) if row}
         of_user = _with_users(self.of_user, after, users, changed)
         return Members(self.atoms, masks, buckets, of_user, changed)
@@ -132,14 +147,13 @@ class Members:
 def members_of(atoms: Atoms, state: TailnetState) -> Members:
     owners = _Owners(atoms, state)
     masks = {node_id: owners.mask(node) for node_id, node in state.nodes.items()}
-    spans: dict[int, list[tuple[Node, int]]] = {}
+    buckets: dict[int, Bucket] = {}
     of_user: dict[UserId, list[NodeId]] = {}
     for node_id, node in state.nodes.items():
         if is_live(node):
-            spans.setdefault(node_id >> BUCKET_BITS, []).append((node, masks[node_id]))
+            buckets.setdefault(node_id >> BUCKET_BITS, Bucket()).put(node, masks[node_id])
         if node.user_id is not None:
             of_user.setdefault(node.user_id, []).append(node_id)
-    buckets = {span: Bucket(members) for span, members in spans.items()}
     return Members(atoms, masks, buckets, {user: tuple(ids) for user, ids in of_user.items()})
 
 
@@ -173,16 +187,22 @@ def _standing(node: Node) -> tuple[object, ...]:
     return node.user_id, node.tags, node.ipv4, node.ipv6, is_live(node)
 
 
-def _bucket(state: TailnetState, masks: Mapping[NodeId, int], span: int) -> Bucket:
-    first = span << BUCKET_BITS
-    rows = (state.nodes.get(NodeId(number)) for number in range(first, first + BUCKET_SIZE))
-    return Bucket((node, masks[node.id]) for node in rows if node is not None and is_live(node))
-
-
-def _with_buckets(buckets: Mapping[int, Bucket], changed: Mapping[int, Bucket]) -> Mapping[int, Bucket]:
-    """With these put in, and the emptied ones left out."""
-    result = {span: bucket for span, bucket in {**buckets, **changed}.items() if bucket.nodes}
-    return result if changed.keys() <= buckets.keys() else dict(sorted(result.items()))
+def _with_buckets(
+    known: Mapping[int, Bucket], after: TailnetState, masks: Mapping[NodeId, int], changed: Iterable[NodeId]
+) -> Mapping[int, Bucket]:
+    """In order; none is empty."""
+    concerned: dict[int, list[NodeId]] = {}
+    for node_id in changed:
+        concerned.setdefault(node_id >> BUCKET_BITS, []).append(node_id)
+    buckets = dict(known)
+    for span, node_ids in concerned.items():
+        bucket = buckets[span] = known.get(span, Bucket()).without(node_ids)
+        for node_id in node_ids:
+            if (node := after.nodes.get(node_id)) is not None and is_live(node):
+                bucket.put(node, masks[node_id])
+        if not bucket.all:
+            del buckets[span]
+    return buckets if buckets.keys() <= known.keys() else dict(sorted(buckets.items()))
 
 
 def _with_users(

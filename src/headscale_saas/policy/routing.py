@@ -63,7 +63,7 @@ class Routing:
         return self.served == other.served and self._routers == other._routers
 
     def differing(self, before: "Routing") -> frozenset[NodeId]:
-        """Nodes whose routes may be shown otherwise than before, even if they are in the class they were in."""
+        """Nodes whose routes may be shown otherwise than before, even if their class is the same."""
         if self is before:
             return frozenset()
         ids = before.served.keys() | self.served.keys()

@@ -6,9 +6,11 @@ of is made anew.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import chain
 from typing import NamedTuple
+from weakref import ref
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import indices
@@ -18,7 +20,7 @@ from headscale_saas.policy.program import Program
 from headscale_saas.policy.reach import RuleSet
 from headscale_saas.policy.rules import Rule
 from headscale_saas.policy.spans import Spans
-from headscale_saas.tailnet.model import DEFAULT_PREFIX_V4, DEFAULT_PREFIX_V6, Settings, UserId
+from headscale_saas.tailnet.model import DEFAULT_PREFIX_V4, DEFAULT_PREFIX_V6, IPNetwork, UserId
 
 MOST_PIECES = 16384
 """Of all rules together, for all ids so far: where there could be more, a piece spans more ids."""
@@ -27,8 +29,10 @@ NO_NODES = "x"
 OWN_NODES = "u"
 EVERYBODY: Addresses = ("*",)
 
-Pieces = Mapping[str, Addresses]
-"""By name; none is empty."""
+Key = tuple[int, UserId | None]
+"""A rule; of a rule to a user's own nodes also the user."""
+
+Numbers = set[int]
 
 
 class Surroundings(NamedTuple):
@@ -40,9 +44,10 @@ class Surroundings(NamedTuple):
     width: int
 
 
-def space_of(settings: Settings) -> Spans:
-    """Where nodes have their addresses: what `*` means as a source."""
-    given = (prefix for prefix in (settings.prefix_v4, settings.prefix_v6) if prefix is not None)
+@lru_cache(maxsize=64)
+def space_of(v4: IPNetwork | None, v6: IPNetwork | None) -> Spans:
+    """Where nodes have their addresses, given the tailnet's prefixes: what `*` means as a source."""
+    given = (prefix for prefix in (v4, v6) if prefix is not None)
     elsewhere = spans.difference(spans.of(given), spans.of((DEFAULT_PREFIX_V4, DEFAULT_PREFIX_V6)))
     return spans.union((spans.TAILNET, elsewhere))
 
@@ -53,6 +58,24 @@ def width_for(rules: int, last_bucket: int) -> int:
     return BUCKET_BITS + max(0, last_bucket.bit_length() - most.bit_length() + 1)
 
 
+class Pieces:
+    """`addresses` by name of the piece; none is empty. `renewed` are the names whose addresses differ from
+    those of `former`, or are only there or only here."""
+
+    __slots__ = ("__weakref__", "_former", "addresses", "renewed")
+
+    def __init__(self, addresses: Mapping[str, Addresses], former: "Pieces | None") -> None:
+        self.addresses = addresses
+        known = former.addresses if former else {}
+        names = known.keys() | addresses.keys()
+        self.renewed = frozenset(name for name in names if known.get(name) != addresses.get(name))
+        self._former = ref(former) if former else None
+
+    def is_after(self, other: "Pieces") -> bool:
+        """Whether the other is the former."""
+        return self._former is not None and self._former() is other
+
+
 class Sources:
     """Pieces are made when they are first asked for; where nothing changed, they are the former objects."""
 
@@ -60,20 +83,26 @@ class Sources:
         self._program = program
         self._members = members
         self._around = around
-        self._known: dict[tuple[int, UserId | None], Pieces] = {}
-        self._former: dict[tuple[int, UserId | None], Pieces] = {}
+        self._shift = around.width - BUCKET_BITS
+        self._known: dict[Key, Pieces] = {}
+        self._outdated: dict[Key, tuple[Pieces, Numbers | None]] = {}
 
     def advanced(
         self, members: Members, around: Surroundings, stale: RuleSet, users: frozenset[UserId]
     ) -> "Sources":
         """For the next state. `stale` are the rules, and `users` the owners, of nodes that changed."""
         after = Sources(self._program, members, around)
+        changed: Numbers | None = {node_id >> around.width for node_id in members.changed}
         if around != self._around:
-            stale, users = -1, frozenset(members.of_user)
-        after._former = dict(self._former)
+            stale, users, changed = -1, frozenset(members.of_user), None
         for key, pieces in self._known.items():
-            is_stale = stale >> key[0] & 1 and (key[1] is None or key[1] in users)
-            (after._former if is_stale else after._known)[key] = pieces
+            if stale >> key[0] & 1 and (key[1] is None or key[1] in users):
+                after._outdated[key] = pieces, changed
+            else:
+                after._known[key] = pieces
+        for key, (pieces, numbers) in self._outdated.items():
+            both = None if numbers is None or changed is None else numbers | changed
+            after._outdated[key] = pieces, both
         return after
 
     def is_known(self, rule: int, user: UserId | None) -> bool:
@@ -85,16 +114,28 @@ class Sources:
         key = rule, user
         pieces = self._known.get(key)
         if pieces is None:
-            pieces, former = self._made(self._program.rules[rule], user), self._former.pop(key, None)
-            self._known[key] = pieces = former if former == pieces else pieces
+            former, numbers = self._outdated.pop(key, (None, None))
+            addresses = self._addresses(self._program.rules[rule], user, former, numbers)
+            pieces = Pieces(addresses, former)
+            pieces = self._known[key] = former if former and not pieces.renewed else pieces
         return pieces
 
-    def _made(self, rule: Rule, user: UserId | None) -> Pieces:
+    def _addresses(
+        self, rule: Rule, user: UserId | None, former: Pieces | None, numbers: Numbers | None
+    ) -> Mapping[str, Addresses]:
+        """`numbers` are those of the former pieces in which something changed; None = anywhere."""
         if user is not None:
             return _filled({OWN_NODES: self._of_user(rule, user)})
+        if former and numbers is not None:
+            renewed = self._of_nodes(rule, numbers)
+            gone = {f"{number:x}" for number in numbers} - renewed.keys()
+            kept = former.addresses.items()
+            return {name: one for name, one in kept if name not in gone} | renewed
         if DANGER_ALL in rule.sources and not rule.postures:
             return {NO_NODES: EVERYBODY}
-        return _filled({NO_NODES: tuple(sorted(set(self._no_nodes(rule)))), **self._of_nodes(rule)})
+        everywhere = {span >> self._shift for span in self._members.buckets}
+        no_nodes = tuple(sorted(set(self._no_nodes(rule))))
+        return _filled({NO_NODES: no_nodes, **self._of_nodes(rule, everywhere)})
 
     def _of_user(self, rule: Rule, user: UserId) -> Addresses:
         """A user's nodes that have the postures: the sources name users, so the rest is decided."""
@@ -125,17 +166,20 @@ class Sources:
     def _foreign(self, pieces: Spans) -> Spans:
         return spans.difference(pieces, self._around.space)
 
-    def _of_nodes(self, rule: Rule) -> Pieces:
-        names = self._program.atoms
-        if not rule.postures and ANY in rule.sources:
+    def _of_nodes(self, rule: Rule, pieces: Iterable[int]) -> dict[str, Addresses]:
+        """The nodes among the sources, of these pieces."""
+        if not rule.postures and (ANY in rule.sources or DANGER_ALL in rule.sources):
             return {}
-        numbers = tuple(indices(rule.source_mask & ~names.literal))
-        shift = self._around.width - BUCKET_BITS
-        found: dict[str, list[Addresses]] = {}
-        for span, bucket in self._members.buckets.items():
-            if addresses := self._of_bucket(rule, bucket, numbers):
-                found.setdefault(f"{span >> shift:x}", []).append(addresses)
-        return {name: one[0] if len(one) == 1 else tuple(chain(*one)) for name, one in found.items()}
+        numbers = tuple(indices(rule.source_mask & ~self._program.atoms.literal))
+        found = ((f"{piece:x}", self._of_piece(rule, piece, numbers)) for piece in pieces)
+        return {name: addresses for name, addresses in found if addresses}
+
+    def _of_piece(self, rule: Rule, piece: int, numbers: tuple[int, ...]) -> Addresses:
+        buckets, first = self._members.buckets, piece << self._shift
+        if not self._shift:
+            return self._of_bucket(rule, buckets[first], numbers) if first in buckets else ()
+        inside = (buckets[span] for span in range(first, first + (1 << self._shift)) if span in buckets)
+        return tuple(chain.from_iterable(self._of_bucket(rule, bucket, numbers) for bucket in inside))
 
     def _of_bucket(self, rule: Rule, bucket: Bucket, numbers: Iterable[int]) -> Addresses:
         named = bucket.matching(numbers)
@@ -156,5 +200,5 @@ class Sources:
         )
 
 
-def _filled(pieces: Pieces) -> Pieces:
+def _filled(pieces: Mapping[str, Addresses]) -> Mapping[str, Addresses]:
     return {name: addresses for name, addresses in pieces.items() if addresses}

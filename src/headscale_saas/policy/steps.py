@@ -107,6 +107,9 @@ class Step:
         return not is_same_class or _election(old) != _election(new)
 
     def _around(self, members: Members, routing: Routing) -> Surroundings:
+        is_same = members is self._old.members and routing is self._old.routing
+        if is_same and not self._touched.settings:
+            return self._old.around
         around = _surroundings(self._program, self._after, members, routing)
         return self._old.around if around == self._old.around else around
 
@@ -137,8 +140,9 @@ class Step:
 
 
 def _surroundings(program: Program, state: TailnetState, members: Members, routing: Routing) -> Surroundings:
+    settings = state.tailnet.settings
     width = width_for(len(program.rules), max(members.buckets, default=0))
-    return Surroundings(space_of(state.tailnet.settings), routing.live, width)
+    return Surroundings(space_of(settings.prefix_v4, settings.prefix_v6), routing.live, width)
 
 
 def _routes(node: Node | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
