@@ -325,6 +325,17 @@ async def test_a_person_takes_the_tags_she_owns(database_dsn: str) -> None:
         await refused(Refused, lambda: log_in(w, home, Device(), ("tag:router",)))
 
 
+async def test_a_later_login_gives_the_tags_that_it_asks_for(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home, device = await w.home(), Device()
+        await put(home, APPROVERS)
+        node = await log_in(w, home, device, ("tag:router",))
+        for tags in (("tag:web",), ("tag:router", "tag:web"), ("tag:router",)):
+            device.rotate()
+            again = await log_in(w, home, device, tags)
+            assert (again.id, again.tags) == (node.id, tags)
+
+
 async def test_a_key_with_tags_gives_those_that_its_own_own(database_dsn: str) -> None:
     async with world(database_dsn) as w:
         home = await w.home()

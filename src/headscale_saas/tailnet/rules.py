@@ -134,7 +134,8 @@ def renewed(node: Node, join: Join, grant: Grant, settings: Settings, now: datet
     """The node with its new authorisation. Name and addresses stay (`names` decides on a new hostname)."""
     is_tagged = bool(grant.tags or (node.tags and not grant.takes_tagged))
     # The tags that an admin gave after the join outlive a renewal with the key of the join.
-    keeps_tags = is_tagged and bool(node.tags) and (node.auth_key_id == grant.auth_key_id or not grant.tags)
+    is_same_key = grant.auth_key is not None and node.auth_key_id == grant.auth_key_id
+    keeps_tags = is_tagged and bool(node.tags) and (is_same_key or not grant.tags)
     return msgspec.structs.replace(
         node,
         node_key=join.node_key,
