@@ -1,13 +1,16 @@
-"""docs/cli.md names every command, alias and flag that there is."""
+"""docs/cli.md names every command, alias and flag that there is; docs/policy.md shows a policy."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from headscale_saas.cli.app import root
+from headscale_saas.policy.language import parse
 
-TEXT = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+TEXT = (DOCS / "cli.md").read_text()
 
 
 def commands(
@@ -43,3 +46,11 @@ def test_every_flag_is_described() -> None:
             if isinstance(option, click.Option) and not (option.hidden or isinstance(command, click.Group)):
                 name = "/".join(sorted(option.opts, key=len))
                 assert f"`{name}" in row_of(path, command), f"{' '.join(path)} {name}"
+
+
+def test_the_policy_that_is_shown_is_one() -> None:
+    (text,) = re.findall(r"```hujson\n(.*?)```", (DOCS / "policy.md").read_text(), re.DOTALL)
+    document = parse(text)
+    assert document.acls
+    assert document.acls[0].position.line == 12
+    assert document.tests[0].position.line == 27
