@@ -49,6 +49,11 @@ class Machine:
         self._routes = routes
         self._prefixes = prefixes
 
+    @property
+    def endpoints(self) -> list[tuple[str, str]]:
+        """Method and path of everything there is; a prefix ends in "…" and takes any method."""
+        return [*self._routes, *(("*", f"{prefix}…") for prefix in self._prefixes)]
+
     async def __call__(self, request: Request) -> None:
         route = self._find(request)
         try:

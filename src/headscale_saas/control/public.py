@@ -38,8 +38,9 @@ class Public:
         self._pinging: asyncio.Future[None] | None = None
         self._version = version
 
-    def app(self) -> ASGIApp:
-        routes = [
+    def routes(self) -> list[Route]:
+        """Every page there is."""
+        return [
             Route("/key", self.key),
             Route("/health", self.health),
             Route("/version", self.version),
@@ -48,7 +49,9 @@ class Public:
             Route("/register/{login_id}", self.register),
             Route("/", self.root),
         ]
-        app = Starlette(routes=routes)
+
+    def app(self) -> ASGIApp:
+        app = Starlette(routes=self.routes())
         # It would redirect to whatever host the request names.
         app.router.redirect_slashes = False
         return _SecurityHeaders(app)
