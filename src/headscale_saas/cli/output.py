@@ -21,14 +21,15 @@ from headscale_saas.cli.messages import Timestamp
 FORMATS = ("", "json", "json-line", "yaml")
 Cell = str | Text
 # Go's, and what a terminal would obey or be turned around by: to a program it is the same text.
-CONTROLS = (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+CONTROLS = (*range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 ESCAPES = {number: f"\\u{number:04x}" for number in (*map(ord, "<>&\u2028\u2029"), *CONTROLS)}
+ESCAPES_OF_YAML = {number: f"\\u{number:04X}" for number in CONTROLS}
 
 
 def encoded(value: object, style: str) -> str:
     """`value` is made of messages, lists, dicts and scalars; `style` is one of FORMATS but the first."""
     if style == "yaml":
-        return yaml.safe_dump(_for_yaml(value), sort_keys=False, allow_unicode=True, width=10**6).rstrip("\n")
+        return _yaml(_for_yaml(value))
     compact = style == "json-line"
     text = json.dumps(
         msgspec.to_builtins(value),
@@ -37,6 +38,23 @@ def encoded(value: object, style: str) -> str:
         separators=(",", ":") if compact else None,
     )
     return text.translate(ESCAPES)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what has to be escaped: YAML has no escapes outside of quotes."""
+
+
+def _scalar(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(ord(sign) in ESCAPES_OF_YAML for sign in text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _scalar)
+
+
+def _yaml(value: object) -> str:
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.rstrip("\n").translate(ESCAPES_OF_YAML)
 
 
 def _for_yaml(value: object) -> object:

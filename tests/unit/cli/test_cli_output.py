@@ -129,12 +129,20 @@ def test_a_name_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) ->
     assert "\u202e" not in printed.err
 
 
-@pytest.mark.parametrize("style", ["json", "json-line"])
-def test_a_name_cannot_drive_the_terminal_in_json_either(style: str) -> None:
-    name = "a\x1b[2J\x9b31m\x7f\u202etxt\u2066b\r\n"
-    text = encoded({"name": name}, style)
-    assert all(sign.isprintable() or sign in "\n\t" for sign in text)
-    assert json.loads(text) == {"name": name}
+@pytest.mark.parametrize("style", ["json", "json-line", "yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["a\x1b[2J\x9b31m\x7f\u202etxt\u2066b\r\n", "photo\u202egpj.exe", "\u200f", "\u061c\u200e: #", "\x85"],
+)
+def test_a_name_cannot_drive_the_terminal_in_json_or_yaml_either(style: str, name: str) -> None:
+    for value in ({"name": name}, {name: "name"}, [name]):
+        text = encoded(value, style)
+        assert all(sign.isprintable() or sign in "\n\t" for sign in text)
+        assert (yaml.safe_load(text) if style == "yaml" else json.loads(text)) == value
+
+
+def test_other_names_are_plain_in_yaml() -> None:
+    assert encoded({"name": "Zoë's Mac 漢"}, "yaml") == "name: Zoë's Mac 漢"
 
 
 def test_errors_are_for_people_or_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
