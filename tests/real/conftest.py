@@ -18,7 +18,7 @@ from real.service import BASE_DOMAIN, COMMAND, Service
 
 CLIENT_MACHINES = 6
 HERE = Path(__file__).parent
-TOOLS = ("ip", "ss", "unshare", "nsenter", "setpriv", "ping", "haproxy", "nginx")
+TOOLS = ("ip", "ss", "unshare", "nsenter", "setpriv", "ping", "ssh", "useradd", "haproxy", "nginx")
 PROGRAMS = {NEWEST: ("tailscale", "tailscaled", "derper"), OLDEST: ("tailscale", "tailscaled")}
 MISSING = pytest.StashKey[list[str]]()
 MakeTailnet = Callable[..., Tailnet]

@@ -55,7 +55,7 @@ def each(clients: list[Client], target: Client) -> dict[Client, list[Client]]:
     return {client: [target] for client in clients}
 
 
-def see(people: People, seen: dict[Client, list[Client]], seconds: float = 2) -> None:
+def see(people: People, seen: dict[Client, list[Client]], seconds: float = 5) -> None:
     """Waits until each client has exactly these peers, and the others none."""
 
     def has_its_peers(client: Client) -> bool:
