@@ -29,7 +29,8 @@ class Approvers:
 
     def __init__(self, document: Document) -> None:
         self._atoms = Atoms(document, _selectors(document))
-        self._owners = {tag: self._atoms.bits(owners) for tag, owners in _all_owners(document.tag_owners)}
+        self._tag_owners = document.tag_owners
+        self._owners: dict[str, int] = {}
         self._exit_nodes = self._atoms.bits(document.exit_node_approvers)
         self._routes = [
             _Approver(spans.span(entry.prefix), self._atoms.bits(entry.approvers))
@@ -42,7 +43,7 @@ class Approvers:
         ]
 
     def has_tag(self, tag: str) -> bool:
-        return tag in self._owners
+        return tag in self._tag_owners
 
     def may_have_tags(self, user: User | None, held: Iterable[str], wanted: Iterable[str]) -> bool:
         """A tag may be applied by those who own it, or own a tag that owns it, and so on; by one who holds
@@ -52,9 +53,15 @@ class Approvers:
         mask = self._identity(user, held)
         is_admin = user is not None and user.role in TAG_ADMINS
         return all(
-            tag in self._owners and (is_admin or tag in held or bool(mask & self._owners[tag]))
+            self.has_tag(tag) and (is_admin or tag in held or bool(mask & self._owners_of(tag)))
             for tag in wanted
         )
+
+    def _owners_of(self, tag: str) -> int:
+        """Found when first asked for: of a long chain of tags, all together would take forever."""
+        if tag not in self._owners:
+            self._owners[tag] = self._atoms.bits(_all_owners(tag, self._tag_owners))
+        return self._owners[tag]
 
     def approves_route(self, route: IPNetwork, user: User | None, tags: Iterable[str]) -> bool:
         """Any entry around the route counts, not only the narrowest; but none speaks for exit routes."""
@@ -87,17 +94,16 @@ class Approvers:
         return mask | (self._atoms.identity(held, None) if held else 0)
 
 
-def _all_owners(tag_owners: Mapping[str, tuple[Selector, ...]]) -> Iterator[tuple[str, set[Selector]]]:
-    """Each tag with its owners, those of the tags among them, and so on; circles add nobody."""
-    for tag, direct in tag_owners.items():
-        found = set(direct)
-        unread = list(direct)
-        while unread:
-            owner = unread.pop()
-            more = set(tag_owners.get(owner.name, ())) - found if owner.kind is Kind.TAG else set()
-            found |= more
-            unread.extend(more)
-        yield tag, found
+def _all_owners(tag: str, tag_owners: Mapping[str, tuple[Selector, ...]]) -> set[Selector]:
+    """Those of the tag, those of the tags among them, and so on; circles add nobody."""
+    found = set(tag_owners[tag])
+    unread = list(found)
+    while unread:
+        owner = unread.pop()
+        more = set(tag_owners.get(owner.name, ())) - found if owner.kind is Kind.TAG else set()
+        found |= more
+        unread.extend(more)
+    return found
 
 
 def _selectors(document: Document) -> Iterator[Selector]:
