@@ -8,12 +8,16 @@ import threading
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 
 from headscale_saas import founding
+from headscale_saas.actions.settings import set_settings
 from headscale_saas.config import Config
 from headscale_saas.errors import Unavailable
 from headscale_saas.store.constraints import not_connected
+from headscale_saas.store.database import Database
+from headscale_saas.tailnet.model import SYSTEM
 
 
 class Recorder(io.StringIO):
@@ -39,6 +43,22 @@ def test_the_join_line_is_one_write_with_both_its_line_ends(
     (line,) = [text for text in written.writes if "tailscale up" in text]
     assert line.startswith("\ntailscale up --login-server=http://127.0.0.1:8080 --auth-key=hskey-auth-")
     assert line.endswith("\n")
+
+
+async def test_a_start_keeps_what_no_configuration_says_of_the_default_tailnet(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    config = Config.model_validate({"state_dir": str(tmp_path), "database": {"url": database_dsn}})
+    database = await Database.open(database_dsn, pool_size=1)
+    try:
+        made = await founding.found_in(database, config)
+        wanted = msgspec.structs.replace(made.settings, domains=("example.com",), base_domain="other.example")
+        await set_settings(database, SYSTEM, made.id, wanted)
+        again = await founding.found_in(database, config)
+    finally:
+        await database.close()
+    assert again.settings.domains == ("example.com",)
+    assert again.settings.base_domain == made.settings.base_domain
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ says what it touched, leaves an audit row, and raises `headscale_saas.errors` wh
 
 outcome    what a registration came to, before a door words it
 approvals  the port to the tailnet's policy: who may have a tag, which routes need no admin
-apart      the thread that reads and checks policies
+apart      threads that read and check policies
 register   a device asks to be let in: the one state machine of registration
 joins      letting a device in: with an auth key, or because a person approved it
 places     the addresses and the name a node is given

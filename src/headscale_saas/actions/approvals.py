@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from headscale_saas.actions.apart import apart
+from headscale_saas.actions.apart import READS, apart
 from headscale_saas.errors import Invalid, Unavailable
 from headscale_saas.policy.approvers import Approvers
 from headscale_saas.policy.language import parse
@@ -84,7 +84,7 @@ async def policy_of(tx: TailnetTx) -> Approvals | None:
 async def _read(tx: TailnetTx, etag: str) -> Approvals:
     text = await policies.text_in_force(tx)
     try:
-        approvals = await apart(lambda: Approvers(parse(text)))
+        approvals = await apart(READS, lambda: Approvers(parse(text)))
     except Invalid as problem:  # set by a newer release: nothing may be guessed
         reason = f"the tailnet's policy is not understood: {problem}"
         raise Unavailable(reason, code="policy_not_understood") from None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from headscale_saas.actions.apart import apart
+from headscale_saas.actions.apart import CHECKS, apart
 from headscale_saas.actions.approvals import Approvals, approved_by
 from headscale_saas.actions.policy_checks import checked
 from headscale_saas.actions.unified import unified
@@ -105,13 +105,13 @@ async def set_policy(
             rows = await policies.rows(tx)
         if _is_in_force(wanted, before):
             return _unchanged(before)
-        approvals = await apart(checked, rows, text, with_tests=with_tests)
+        approvals = await apart(CHECKS, checked, rows, text, with_tests=with_tests)
         put = await db.write(tailnet, actor, partial(_put, wanted, rows.version, approvals))
         if put is not None:
             return put
 
     async def check_and_put(tx: TailnetTx) -> Put | None:
-        approvals = await apart(checked, await policies.rows(tx), text, with_tests=with_tests)
+        approvals = await apart(CHECKS, checked, await policies.rows(tx), text, with_tests=with_tests)
         return await _put(wanted, tx.head.version, approvals, tx)
 
     put = await db.write(tailnet, actor, check_and_put)
@@ -146,7 +146,7 @@ async def history(db: Database, tailnet: TailnetId, *, most: int = KEPT) -> list
 async def diff(before: Policy, after: Policy | str) -> str:
     """From one policy to another, or to a text, as a unified diff; "" if they are the same."""
     text = after if isinstance(after, str) else after.text
-    return await apart(unified, before.text, text, _name(before), _name(after))
+    return await apart(CHECKS, unified, before.text, text, _name(before), _name(after))
 
 
 def _name(policy: Policy | str) -> str:

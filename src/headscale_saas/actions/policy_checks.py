@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from headscale_saas.actions.apart import apart
+from headscale_saas.actions.apart import CHECKS, apart
 from headscale_saas.actions.approvals import Approvals
 from headscale_saas.policy import Approvers, check, explain
 from headscale_saas.policy.checking import failures_of
@@ -37,12 +37,12 @@ class Tested(msgspec.Struct, frozen=True):
 
 async def check_policy(db: Database, tailnet: TailnetId, text: str) -> None:
     """Raises as `policies.set_policy` would, were the policy set now."""
-    await apart(checked, await _rows(db, tailnet), text, with_tests=True)
+    await apart(CHECKS, checked, await _rows(db, tailnet), text, with_tests=True)
 
 
 async def run_tests(db: Database, tailnet: TailnetId, text: str | None = None) -> Tested:
     """Runs the tests of a policy (None: of the one in force) on the nodes of now. Raises Invalid."""
-    return await apart(_tested, await _rows(db, tailnet), text)
+    return await apart(CHECKS, _tested, await _rows(db, tailnet), text)
 
 
 async def explained(
@@ -52,7 +52,7 @@ async def explained(
 
     Raises Invalid (also for an unknown protocol), NotFound (an end is nobody), LimitReached (too many pairs).
     """
-    return await apart(_explained, await _rows(db, tailnet), question, text)
+    return await apart(CHECKS, _explained, await _rows(db, tailnet), question, text)
 
 
 def checked(rows: Rows, text: str, *, with_tests: bool) -> Approvals | None:

@@ -108,10 +108,10 @@ async def explain(session: Session, source: str, destination: str, proto: str, f
         raise Invalid(f"{destination}: the port is missing, as in {target}:443")
     text = read(file) if file else None
     found = await session.client.explain_policy(source, target, port, protocol=proto, text=text)
-    session.printer.result(found, "\n".join(map(_told, found)))
+    session.printer.result(found, "\n".join(map(told, found)))
 
 
-def _told(verdict: PolicyVerdict) -> str:
+def told(verdict: PolicyVerdict) -> str:
     said = "allowed" if verdict.allowed else f"denied: {verdict.detail}"
     rules = [
         f"    line {reason.line}, column {reason.column}: {reason.text}"
