@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 from tests.registration import CAPVER, Device, Home, database_now, policy_of, world
 from tests.store_world import ADMIN
 
-from headscale_saas.actions import logins, report
-from headscale_saas.actions.outcome import Declined, KeyExpired, Outcome, Pending, Registered
+from headscale_saas.actions import logins, nodes, report, upkeep
+from headscale_saas.actions.outcome import Declined, KeyExpired, LoggedOut, Outcome, Pending, Registered
 from headscale_saas.errors import Conflict, Invalid, NotFound
 from headscale_saas.store import directory
 from headscale_saas.store.database import Database
@@ -93,6 +94,56 @@ async def test_a_node_key_that_is_taken_between_look_and_write_is_audited(databa
         thief.rotate()
         thief.old_node_key = NodeKey.zero()
         await thief.join(w.db, key)
+
+
+@pytest.mark.parametrize("attempt", [with_a_key, without_anything])
+async def test_the_key_of_a_deleted_node_is_nobody_elses_for_a_day(
+    database_dsn: str, attempt: Callable[[Database, Device, Home], Awaitable[Outcome]]
+) -> None:
+    """Its former peers know it, and would keep the device out with it."""
+    async with world(database_dsn) as w:
+        acme, evil = await w.home("acme"), await w.home("evil")
+        victim, peer = Device(), Device()
+        node = await victim.join(w.db, await acme.key())
+        await nodes.delete_node(w.db, ADMIN, acme.id, node.id)
+        peer.node_key = victim.node_key
+        assert await attempt(w.db, peer, acme) == TAKEN
+        assert await attempt(w.db, peer, evil) == TAKEN
+
+        assert await attempt(w.db, victim, acme) == KeyExpired()
+        assert await attempt(w.db, victim, evil) == KeyExpired()
+        assert await at_logout(w.db, victim, acme) == LoggedOut()
+        victim.rotate()
+        back = await victim.join(w.db, await acme.key())
+        assert back.id != node.id
+
+        now = await database_now(w.db)
+        await upkeep.run_once(w.db, now + upkeep.KEY_REST - timedelta(minutes=1))
+        assert await attempt(w.db, peer, evil) == TAKEN
+        await upkeep.run_once(w.db, now + upkeep.KEY_REST + timedelta(minutes=1))
+        assert await attempt(w.db, peer, evil) != TAKEN
+
+
+async def test_an_ephemeral_node_that_was_removed_comes_back_with_a_new_key(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        key = await home.key(reusable=True, ephemeral=True)
+        device = Device()
+        await device.join(w.db, key)
+        await upkeep.run_once(w.db, await database_now(w.db) + timedelta(hours=1))
+        assert await home.nodes() == []
+        assert await device.register(w.db, key) == KeyExpired()
+        device.rotate()
+        await device.join(w.db, key)
+
+
+async def test_a_resting_key_is_no_node(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home, device = await w.home(), Device()
+        node = await device.join(w.db, await home.key())
+        await nodes.delete_node(w.db, ADMIN, home.id, node.id)
+        async with w.db.directory() as tx:
+            assert await directory.node_of_key(tx, device.node_key) is None
 
 
 async def test_zero_keys_are_refused(database_dsn: str) -> None:

@@ -6,6 +6,7 @@ In this order, so that no later path can forget an earlier check:
     node key of another machine, in any tailnet       declined, saying nothing of whose it is
     an expiry in the past, with whatever else         logout; an unknown key: done already
     an expiry in the future, for a key that is in     shortened, never extended
+    the key of a node that was deleted                "expired": the device makes a new one and comes back
     a follow-up                                       waits for the person
     an auth key                                       `joins`, in the lane of the key's tailnet
     a node key that is in                             success (a restart) or "expired"; nothing is written
@@ -102,6 +103,8 @@ async def _decide(attempt: Attempt, wait: WaitForLogin) -> Outcome:
         return LoggedOut()
     if request.expiry is not None and found.held is not None:
         return await _heed(attempt, found.held, request.expiry)
+    if found.is_resting:
+        return KeyExpired()
     if request.followup:
         return await _follow(attempt, wait)
     if request.auth is not None and request.auth.auth_key:

@@ -21,6 +21,8 @@ from headscale_saas.tailnet.model import SYSTEM, NodeId, TailnetId
 LEASE = "upkeep"
 LEASE_DURATION = timedelta(seconds=10)
 ADDRESS_REST = timedelta(hours=24)
+KEY_REST = timedelta(hours=24)
+"""Of a deleted node's address, and of its key."""
 LOG_KEPT = timedelta(minutes=10)
 DECIDED_KEPT = timedelta(days=1)
 DEAD_KEPT = timedelta(days=1)
@@ -106,6 +108,7 @@ async def _sweep(db: Database, now: datetime) -> None:
         await logins.forget_decided(tx, DECIDED_KEPT)
         await changelog.trim(tx, LOG_KEPT)
         await directory.forget_dead(tx, DEAD_KEPT)
+        await directory.forget_resting_keys(tx, now - KEY_REST)
         await audit.trim(tx, now - AUDIT_KEPT)
 
 

@@ -41,10 +41,10 @@ where s.tailnet_id = $1 order by n.id
 """
 
 WHEREABOUTS = """
-select k.tailnet_id, k.node_id, k.machine_key, k.node_key, t.version
+select k.tailnet_id, k.node_id, k.machine_key, k.node_key, k.freed_at, t.version
 from node_keys k join tailnets t on t.id = k.tailnet_id where k.node_key = any($1::bytea[])
 union all
-select tailnet_id, null, null, null, null from auth_key_prefixes where prefix = $2
+select tailnet_id, null, null, null, null, null from auth_key_prefixes where prefix = $2
 """
 
 
@@ -103,11 +103,15 @@ class _Part:
 
 
 class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the directory knows of the keys in a registration. `held` and `held_before` are their nodes."""
+    """What the directory knows of the keys in a registration. `held` and `held_before` are their nodes.
+
+    `is_resting`: the node of `held` was deleted, and nobody may have its key so soon.
+    """
 
     auth_tailnet: TailnetId | None
     held: NodeRef | None
     held_before: NodeRef | None
+    is_resting: bool = False
 
 
 async def whereabouts(tx: DirectoryTx, key: NodeKey, before: NodeKey, prefix: str | None) -> Whereabouts:
@@ -118,4 +122,5 @@ async def whereabouts(tx: DirectoryTx, key: NodeKey, before: NodeKey, prefix: st
         auth_tailnet=next((row["tailnet_id"] for row in rows if not row["node_key"]), None),
         held=refs.get(key),
         held_before=refs.get(before),
+        is_resting=any(row["node_key"] == key and row["freed_at"] for row in rows),
     )

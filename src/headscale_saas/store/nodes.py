@@ -113,7 +113,8 @@ DELETE = """
 with gone as (
   delete from nodes where tailnet_id = $1 and id = any($2::bigint[]) returning id, ipv4, ipv6
 ), keys as (
-  delete from node_keys where tailnet_id = $1 and node_id = any($2::bigint[])
+  update node_keys set freed_at = $4
+  where tailnet_id = $1 and node_id = any($2::bigint[]) and freed_at is null
 ), machines as (
   delete from machine_keys where tailnet_id = $1 and node_id = any($2::bigint[])
 ), resting as (
@@ -177,7 +178,7 @@ async def update(tx: TailnetTx, before: Node, after: Node) -> bool:
 
 
 async def delete(tx: TailnetTx, nodes: Collection[NodeId]) -> list[NodeId]:
-    """Deletes nodes and their keys; their addresses rest. Returns those that were there."""
+    """Deletes nodes; their keys and addresses rest. Returns those that were there."""
     rows = await tx.fetch(DELETE, tx.tailnet, list(nodes), tx.head.cluster_id, tx.now)
     return [row["id"] for row in rows]
 

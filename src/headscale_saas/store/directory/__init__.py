@@ -22,6 +22,7 @@ from headscale_saas.store.directory.clusters import (
 )
 from headscale_saas.store.directory.keys import (
     NodeRef,
+    forget_resting_keys,
     node_of_key,
     nodes_of_machine,
     release_api_key,
@@ -93,6 +94,7 @@ __all__ = [
     "find_login",
     "find_logins",
     "forget_dead",
+    "forget_resting_keys",
     "get_cluster",
     "heartbeat",
     "list_clusters",

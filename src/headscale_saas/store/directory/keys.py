@@ -1,5 +1,6 @@
 """Which tailnet a key belongs to, and reservations: reserve here, then write in the tailnet's own tables."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ from headscale_saas.errors import Conflict
 from headscale_saas.store.transactions import DirectoryTx, TailnetTx
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailnet.model import NodeId, TailnetId, Version
+
+AT_ONCE = 10_000
 
 
 class NodeRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +53,8 @@ async def node_of_key(tx: DirectoryTx, node_key: NodeKey) -> NodeRef | None:
     """The node that holds this key, or held it until its last rotation is complete."""
     row = await tx.fetchrow(
         "select k.tailnet_id, k.node_id, k.machine_key, k.node_key, t.version"
-        " from node_keys k join tailnets t on t.id = k.tailnet_id where k.node_key = $1",
+        " from node_keys k join tailnets t on t.id = k.tailnet_id"
+        " where k.node_key = $1 and k.freed_at is null",
         node_key,
     )
     return None if row is None else ref_from_record(row)
@@ -124,6 +128,16 @@ async def reserve_machine(tx: TailnetTx, machine_key: MachineKey, node: NodeId) 
         machine_key,
         tx.tailnet,
         node,
+    )
+
+
+async def forget_resting_keys(tx: DirectoryTx, before: datetime) -> int:
+    """The keys of nodes that were deleted at or before this time are anybody's again; at most 10,000."""
+    return await tx.execute(
+        "delete from node_keys where node_key in"
+        " (select node_key from node_keys where freed_at <= $1 order by freed_at limit $2)",
+        before,
+        AT_ONCE,
     )
 
 
