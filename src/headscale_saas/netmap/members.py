@@ -6,10 +6,9 @@ from headscale_saas.netmap.dns import dns_config
 from headscale_saas.netmap.identity import self_profile
 from headscale_saas.netmap.rows import self_row
 from headscale_saas.netmap.view import ClassView, View
-from headscale_saas.policy import Filters
+from headscale_saas.policy import Filters, changed_chunks
 from headscale_saas.tailcfg.capver import DEFAULT_AUTO_UPDATE_CAP
 from headscale_saas.tailcfg.codec import encode
-from headscale_saas.tailcfg.filters import FilterRule
 from headscale_saas.tailcfg.maps import Debug
 
 Members = dict[str, bytes]
@@ -108,8 +107,5 @@ def same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
 
 def changed_filters(before: Filters, after: Filters) -> bytes | None:
     """The named chunks that differ, null for those that are gone; None if none does."""
-    if before is after:
-        return None
-    changes: dict[str, tuple[FilterRule, ...] | None] = dict.fromkeys(before.keys() - after.keys())
-    changes |= {name: rules for name, rules in after.items() if before.get(name) != rules}
+    changes = changed_chunks(before, after)
     return encode(changes) if changes else None

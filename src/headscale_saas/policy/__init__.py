@@ -11,6 +11,7 @@ ssh        who may log in (ssh_sources); attributes, postures: nodeAttrs, and wh
 
 from headscale_saas.policy.approvers import Approvers
 from headscale_saas.policy.checking import FailedTests, check
+from headscale_saas.policy.chunks import changed_chunks
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
 from headscale_saas.policy.engine import advance, compile_policy
 from headscale_saas.policy.explain import explain
@@ -22,6 +23,7 @@ __all__ = [
     "FailedTests",
     "Filters",
     "advance",
+    "changed_chunks",
     "check",
     "compile_policy",
     "explain",
