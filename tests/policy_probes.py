@@ -73,7 +73,7 @@ def answers(compiled: Compiled, state: TailnetState) -> dict[str, Any]:
     kinds = {node.id: compiled.audience(node) for node in nodes}
     return {
         "classes": sorted(sorted(i for i in kinds if kinds[i] == kind) for kind in set(kinds.values())),
-        "filters": {node.id: as_json(compiled.filters(kinds[node.id])) for node in nodes},
+        "filters": {node.id: as_json(dict(compiled.filters(kinds[node.id]))) for node in nodes},
         "ssh": {node.id: as_json(compiled.ssh_policy(kinds[node.id])) for node in nodes},
         "attributes": {node.id: as_json(compiled.node_attributes(node)) for node in nodes},
         "served": {node.id: compiled.served_routes(node) for node in nodes},
@@ -89,3 +89,17 @@ def told_of(compiled: Compiled, audience: Any, peer: Node) -> Any:
         return None
     attributes = as_json(compiled.peer_attributes(audience, peer))
     return compiled.peer_routes(audience, peer), attributes, compiled.hides_ipv4(audience, peer)
+
+
+def described(state: TailnetState) -> str:
+    """The policy, and all that distinguishes the nodes, for whoever has to find out why a law is broken."""
+    lines = [state.policy_text or "no policy"]
+    for node in state.nodes.values():
+        owner = state.users[node.user_id] if node.user_id is not None else None
+        whose = f"{owner.login_name or owner.name} ({owner.role})" if owner else " ".join(node.tags)
+        flags = [name for name in ("online", "expired", "authorized") if getattr(node, name)]
+        routes = f"advertises {node.hostinfo.routable_ips}, approved {node.approved_routes}"
+        lines.append(
+            f"node {node.id}: {whose}, {node.ipv4} {node.ipv6}, {routes}, {node.hostinfo.os} {flags}"
+        )
+    return "\n".join(lines)

@@ -18,9 +18,8 @@ def _rules(wire: Wire) -> list[Rule]:
     sources = parse_all(wire.get("SrcIPs") or [])
     protocols = frozenset(wire.get("IPProto") or DEFAULT_PROTOCOLS)
     targets = [
-        (where, (entry["Ports"]["First"], entry["Ports"]["Last"]))
+        (parse_all([entry["IP"]]), (entry["Ports"]["First"], entry["Ports"]["Last"]))
         for entry in wire.get("DstPorts") or []
-        for where in parse_all([entry["IP"]])
     ]
     rules = [Rule(sources, targets, protocols)] if targets else []
     for grant in wire.get("CapGrant") or []:

@@ -13,7 +13,7 @@ from tests.policy_oracle.ranges import (
     parse,
     parse_all,
 )
-from tests.policy_oracle.rules import Grant, Rule, grants_of, rules_for, via_ranges
+from tests.policy_oracle.rules import Entry, Grant, Rule, grants_of, rules_for, via_ranges
 from tests.policy_oracle.selectors import as_destination, as_sources
 from tests.policy_oracle.world import Device, World, elected
 
@@ -130,10 +130,10 @@ def entries_at(world: World, device: Device) -> list[Rule]:
     return [rule._replace(targets=[t for t in rule.targets if _concerns(t[0], device)]) for rule in rules]
 
 
-def _concerns(where: Range, device: Device) -> bool:
-    if overlap([where], parse_all([*device.addresses, *device.subnets])):
+def _concerns(where: Entry, device: Device) -> bool:
+    if overlap(where, parse_all([*device.addresses, *device.subnets])):
         return True
-    return device.is_exit_node and cover(INTERNET, [where])
+    return device.is_exit_node and cover(INTERNET, where)
 
 
 def opened(
@@ -149,7 +149,7 @@ def opened(
         for rule in rules
         if contain(rule.sources, source)
         for where, span in rule.targets
-        if contain([where], destination)
+        if contain(where, destination)
     ]
     return {
         (protocol, port)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tests.policy_oracle.ranges import TAILNET, Range, overlap, parse_all
+from tests.policy_oracle.ranges import EVERYTHING, TAILNET, Range, overlap, parse_all
 from tests.policy_oracle.selectors import (
     addresses,
     all_subnets,
@@ -26,6 +26,8 @@ COMPANIONS = {
 }
 
 Ports = tuple[int, int]
+Entry = Sequence[Range]
+"""One written destination: a single range, or everything."""
 
 
 class Grant(NamedTuple):
@@ -43,14 +45,14 @@ class Rule(NamedTuple):
     """Sources may reach `targets`, and have `capabilities` on the device that is in `holders`."""
 
     sources: list[Range]
-    targets: Sequence[tuple[Range, Ports]] = ()
+    targets: Sequence[tuple[Entry, Ports]] = ()
     protocols: frozenset[int] = frozenset()
     holders: Sequence[Range] = ()
     capabilities: Mapping[str, Any] = {}
 
     @property
     def destinations(self) -> list[Range]:
-        return [*(where for where, _ in self.targets), *self.holders]
+        return [*(one for where, _ in self.targets for one in where), *self.holders]
 
 
 def grants_of(world: World) -> list[Grant]:
@@ -76,17 +78,20 @@ def _rules(world: World, grant: Grant, device: Device) -> Iterator[Rule]:
         yield from _via_rules(world, grant, device, sources)
         return
     others = [word for word in grant.destinations if word != "autogroup:self"]
-    ranges = [one for word in others for one in as_destination(world, word).all_ranges()]
-    yield from _ip_rules(grant, sources, ranges)
+    yield from _ip_rules(grant, sources, [one for word in others for one in _entries(world, word)])
     for word in others:
         yield from _app_rules(world, grant, sources, word)
     if len(others) < len(grant.destinations) and device.user is not None:
         yield from _self_rules(world, grant, device)
 
 
-def _ip_rules(grant: Grant, sources: list[Range], ranges: list[Range]) -> Iterator[Rule]:
+def _entries(world: World, word: str) -> list[Entry]:
+    return [EVERYTHING] if word == "*" else [(one,) for one in as_destination(world, word).all_ranges()]
+
+
+def _ip_rules(grant: Grant, sources: list[Range], entries: Iterable[Entry]) -> Iterator[Rule]:
     for protocols, ports in grant.ip:
-        targets = [(where, span) for where in ranges for span in ports]
+        targets = [(where, span) for where in entries for span in ports]
         if targets:
             yield Rule(sources, targets, protocols)
 
@@ -117,7 +122,7 @@ def _self_rules(world: World, grant: Grant, device: Device) -> Iterator[Rule]:
         allowed = [other for other in own if other in as_sources(world, grant.sources, grant.entry).devices]
     if not allowed:
         return
-    yield from _ip_rules(grant, addresses(allowed), addresses(own))
+    yield from _ip_rules(grant, addresses(allowed), [(one,) for one in addresses(own)])
     if grant.app:
         yield Rule(addresses(allowed), holders=addresses(own), capabilities=grant.app)
         yield from _companions(grant, addresses(own), addresses(allowed))
@@ -135,7 +140,7 @@ def _via_rules(world: World, grant: Grant, device: Device, sources: list[Range])
         if (device.is_exit_node if word == "autogroup:internet" else routes(device, [one]))
     ]
     if ranges and grant.ip:
-        yield from _ip_rules(grant, sources, ranges)
+        yield from _ip_rules(grant, sources, [(one,) for one in ranges])
     elif ranges:
         yield Rule(sources, holders=ranges)
 
