@@ -82,6 +82,7 @@ class _ReadRule:
                         yield protocol, first, last
 
 
+@lru_cache(maxsize=1 << 14)
 def point(address: str) -> tuple[int, int]:
     read = ip_address(address)
     return read.version, int(read)

@@ -1,12 +1,23 @@
 """Who may reach whom: a tailnet's policy, compiled against one state of it.
 
-compiled   Compiled, the seam: what netmap and the doors ask of a policy
-allow_all  the policy of a tailnet that has none
-engine     compile_policy, advance: from a policy text to a Compiled
-checking   check: may this text be put in force; its tests run (policy_tests, ssh_tests; tested, connections)
-approvers  Approvers: tags, routes and address pools that need no admin
-explain    explain: why a connection is allowed, or what is missing (verdicts, parties)
-ssh        who may log in (ssh_sources); attributes, postures: nodeAttrs, and what devices report
+compiled    Compiled, the seam: what netmap and the doors ask of a policy
+engine      compile_policy, advance: from a policy text to a Compiled; allow_all: where there is no policy
+language/   from text to a document
+
+For people and doors
+checking    check: may this text be put in force? Runs its tests (policy_tests, ssh_tests; tested)
+approvers   Approvers: tags, routes and address pools that need no admin
+explain     explain: why a connection is allowed, or what is missing (parties, verdicts)
+connections, questions   may this address open that port, asked of the clauses one pair at a time
+printed     a node's packet filter as the real service writes it
+
+How it is compiled
+program     a document, ready for any state: clauses, rules made of them, what each selector means
+atoms       selectors as bits, so that a mask says which contain a node (resolving, prefixes, spans)
+members     the masks of all nodes of a state; classes: nodes that nothing tells apart
+resolution  a program at one state: implements Compiled; steps: from one state to the next
+ssh, attributes, postures   the sections of that name (ssh_sources)
+The other modules are parts of these, and say of which.
 """
 
 from headscale_saas.policy.approvers import Approvers

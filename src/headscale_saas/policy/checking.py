@@ -9,7 +9,7 @@ from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.policy_tests import run_tests
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.ssh_tests import run_ssh_tests
-from headscale_saas.policy.tested import Failure
+from headscale_saas.policy.tested import MOST_STEPS, Budget, Failure
 from headscale_saas.tailnet.state import TailnetState
 
 MOST_FAILURES_TOLD = 100
@@ -30,7 +30,8 @@ def check(text: str, state: TailnetState, domains: Collection[str] = ()) -> Prog
     """The policy, ready to be carried out; None for "", which is no policy.
 
     Raises PolicyError, an Invalid, if the text is no policy, and FailedTests, which is one too, if its tests
-    do not hold for the nodes of the state. `domains` are those associated with the tailnet; none = not known.
+    do not hold for the nodes of the state; LimitReached if these look at too much. `domains` are those
+    associated with the tailnet; none = not known.
     """
     if not text:
         return None
@@ -41,13 +42,15 @@ def check(text: str, state: TailnetState, domains: Collection[str] = ()) -> Prog
     return program
 
 
-def failures_of(program: Program, state: TailnetState) -> tuple[Failure, ...]:
-    """What the policy's tests find, at most the first hundred."""
+def failures_of(program: Program, state: TailnetState, *, steps: int = MOST_STEPS) -> tuple[Failure, ...]:
+    """What the policy's tests find, at most the first hundred. Raises LimitReached."""
     document = program.document
     if not document.tests and not document.ssh_tests:
         return ()
-    connections = Connections(program, state)
-    failures = chain(run_tests(connections, document), run_ssh_tests(connections, document, program.ssh))
+    connections, budget = Connections(program, state), Budget(steps)
+    failures = chain(
+        run_tests(connections, document, budget), run_ssh_tests(connections, document, program.ssh, budget)
+    )
     return tuple(islice(failures, MOST_FAILURES_TOLD))
 
 

@@ -5,18 +5,21 @@ from itertools import product
 
 from headscale_saas.errors import Invalid, LimitReached
 from headscale_saas.policy import spans
-from headscale_saas.policy.connections import Connections, End, Question
+from headscale_saas.policy.connections import Connections
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import Malformed
 from headscale_saas.policy.language.ports import parse_protocol
 from headscale_saas.policy.parties import Parties, Party
 from headscale_saas.policy.program import Program
+from headscale_saas.policy.questions import End, Question
 from headscale_saas.policy.verdicts import Missing, Verdict, allowed, denied
 from headscale_saas.tailnet.model import Node
 from headscale_saas.tailnet.state import TailnetState
 
 MOST_PAIRS = 2000
-"""Of ends that rules may tell apart. Each is asked of every rule."""
+"""Of ends. Each is asked of every rule."""
+MOST_STEPS = 1_000_000
+"""Pairs times rules: about a second."""
 
 
 def explain(
@@ -38,9 +41,10 @@ def explain(
     program = program or Program(Document())
     asker = _Asker(program, state, _protocol(protocol), port)
     sources, targets = asker.parties.named(source), asker.parties.named(destination)
-    if len(sources) * len(targets) > MOST_PAIRS:
+    most = min(MOST_PAIRS, MOST_STEPS // max(len(program.clauses), 1))
+    if len(sources) * len(targets) > most:
         sources, targets = asker.told_apart(sources), asker.told_apart(targets)
-    if len(sources) * len(targets) > MOST_PAIRS:
+    if len(sources) * len(targets) > max(most, 1):
         raise LimitReached("too many pairs: ask about one node, user or tag", code="too_many_pairs")
     pairs = [pair for pair in product(sources, targets) if pair[0] != pair[1]] or [(sources[0], targets[0])]
     return tuple(asker.verdict(*pair) for pair in pairs)

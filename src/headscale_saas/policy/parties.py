@@ -36,6 +36,7 @@ class Parties:
         self._connections = connections
         self._nodes = connections.state.nodes.values()
         self._document = document
+        self._routers: dict[tuple[Span, ...], list[Node]] = {}
 
     def named(self, word: str) -> list[Party]:
         """At least one. Raises NotFound for a word that means nobody."""
@@ -47,7 +48,11 @@ class Parties:
 
     def routers(self, party: Party) -> list[Node]:
         """The nodes that lead to an address that is no node's."""
-        return [node for node in self._nodes if self._leads(usable_routes(node), party)]
+        known = self._routers.get(party.spans)
+        if known is None:
+            known = [node for node in self._nodes if self._leads(usable_routes(node), party)]
+            self._routers[party.spans] = known
+        return known
 
     def would_be_routers(self, party: Party) -> list[Node]:
         """The nodes that would lead there, were their routes approved."""

@@ -9,28 +9,29 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from headscale_saas.policy import spans
-from headscale_saas.policy.connections import BY_DEFAULT, Connections, End, Question
+from headscale_saas.policy.connections import Connections
 from headscale_saas.policy.language.acls import split_target
 from headscale_saas.policy.language.document import Document, PolicyTest
 from headscale_saas.policy.language.errors import Malformed
 from headscale_saas.policy.language.ports import WITH_PORTS, parse_ports, parse_protocol
 from headscale_saas.policy.language.quoting import quoted
 from headscale_saas.policy.language.selectors import ANY, Kind, Selector
+from headscale_saas.policy.questions import BY_DEFAULT, End, Question
 from headscale_saas.policy.spans import Span
-from headscale_saas.policy.tested import ALLOWED, DENIED, OF_NODES, Failure, Resolver, spans_of
+from headscale_saas.policy.tested import ALLOWED, DENIED, OF_NODES, Budget, Failure, Resolver, spans_of
 from headscale_saas.tailnet.model import Node
 
 
-def run_tests(connections: Connections, document: Document) -> Iterator[Failure]:
-    """The failures, in the file's order."""
-    runner = _Runner(connections, document)
+def run_tests(connections: Connections, document: Document, budget: Budget) -> Iterator[Failure]:
+    """The failures, in the file's order. Raises LimitReached."""
+    runner = _Runner(connections, document, budget)
     for test in document.tests:
         yield from runner.run(test)
 
 
 class _Runner(Resolver):
-    def __init__(self, connections: Connections, document: Document) -> None:
-        super().__init__(connections, document)
+    def __init__(self, connections: Connections, document: Document, budget: Budget) -> None:
+        super().__init__(connections, document, budget)
         questions = connections.questions
         self._questions = [question for question in questions if not question.clause.via]
 
@@ -49,7 +50,7 @@ class _Runner(Resolver):
             raise Malformed('test entry must have at least one of "accept" or "deny"')
         protocol = parse_protocol(test.protocol)
         protocols = BY_DEFAULT if protocol is None else frozenset({protocol})
-        told = dict(test.posture_attributes)
+        told = self._connections.postures(test.posture_attributes)
         ends = (self._connections.source(span, node, told) for span, node in self.sources(test.source))
         # Ends with the same bits are told apart by nothing.
         return protocols, list({end.bits: end for end in ends}.values())
@@ -70,6 +71,7 @@ class _Runner(Resolver):
         except Malformed as malformed:
             yield msgspec.structs.replace(failure, reason=f"{quoted(word)}: {malformed}")
             return
+        self._budget.spend(len(self._questions) * (1 + len(sources)))
         open_ = [question for question in self._questions if question.opens(protocols, port)]
         is_allowed = all(_reaches(open_, source, targets) for source in sources)
         if is_allowed != (expected == ALLOWED):
@@ -83,10 +85,14 @@ class _Runner(Resolver):
         selector = self.selector(host)
         if selector.kind in (Kind.IPSET, Kind.SERVICE):
             raise Malformed("not valid as a test destination")
-        if selector.kind is Kind.USER and not self._connections.has_user(selector):
+        if selector.kind is Kind.USER and not self._has_user(selector):
             raise Malformed("user not found")
         ends = (self._connections.target(span, node) for span, node in self._places(selector))
         return list({end.bits: end for end in ends}.values()), port
+
+    def _has_user(self, selector: Selector) -> bool:
+        self._budget.spend(len(self._connections.state.users))
+        return self._connections.has_user(selector)
 
     def _places(self, selector: Selector) -> Iterable[tuple[Span, Node | None]]:
         if selector.kind in OF_NODES or selector == ANY:

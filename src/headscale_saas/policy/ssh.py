@@ -51,7 +51,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 Standpoint = tuple[Part, ...]
-Made = dict[Standpoint, tuple[tuple[Everyone, ...], SSHPolicy]]
+Made = dict[Standpoint, tuple[list[object], SSHPolicy]]
 """Policies, each with all that it was made of."""
 SourcesKey = tuple[int, int, bool]
 """Selectors, postures, and whether logins matter."""
@@ -151,18 +151,26 @@ class SshPolicies:
     def policy(self, standpoint: Standpoint) -> SSHPolicy:
         if standpoint in self._made:
             return self._made[standpoint][1]
-        depends_on = tuple(self._depends_on(standpoint))
+        depends_on = list(self._depends_on(standpoint))
         known = self._former.get(standpoint)
-        if known is None or not _same(known[0], depends_on):
+        if known is None or known[0] != depends_on:
             rules = tuple(rule for part in standpoint for rule in self._rendered(part))
             known = (depends_on, SSHPolicy(rules=rules))
         self._made[standpoint] = known
         return known[1]
 
-    def _depends_on(self, standpoint: Standpoint) -> Iterator[Everyone]:
-        for number in dict.fromkeys(part.rule for part in standpoint):
-            yield self._sources_of(self._rules[number])
-            yield self._recorders_of(self._rules[number])
+    def _depends_on(self, standpoint: Standpoint) -> Iterator[object]:
+        for part in standpoint:
+            rule = self._rules[part.rule]
+            everyone = self._sources_of(rule)
+            if part.node is not None:
+                yield everyone.of_node(part.node)
+            elif part.user is not None:
+                yield everyone.of_user(part.user), everyone.logins.get(part.user)
+            else:
+                yield everyone
+            if rule.recorders:
+                yield self._recorders_of(rule)
 
     def _sources_of(self, rule: CompiledRule) -> Everyone:
         return self._everyone((rule.sources, rule.postures, bool(rule.domains)))
@@ -189,12 +197,12 @@ class SshPolicies:
         elif not rule.domains:
             yield from self._emitted(rule, everyone.principals, "")
         else:
-            for user in everyone.by_user:
+            for user in everyone.users:
                 yield from self._of_user(rule, everyone, user)
             yield from self._emitted(rule, everyone.tagged, "")
 
     def _of_user(self, rule: CompiledRule, everyone: Everyone, user: UserId) -> Iterator[WireRule]:
-        return self._emitted(rule, everyone.by_user.get(user, ()), everyone.logins.get(user, ""))
+        return self._emitted(rule, everyone.of_user(user), everyone.logins.get(user, ""))
 
     def _emitted(self, rule: CompiledRule, principals: Principals, login: str) -> Iterator[WireRule]:
         if not principals:
@@ -246,7 +254,3 @@ def _user_map(names: Iterable[str]) -> dict[str, str]:
     found = {name: name for name in sorted(listed - {NONROOT})}
     found.setdefault("root", DENIED)
     return found | ({"*": SAME_NAME} if NONROOT in listed else {})
-
-
-def _same(some: tuple[Everyone, ...], others: tuple[Everyone, ...]) -> bool:
-    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))

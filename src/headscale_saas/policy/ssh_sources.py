@@ -17,24 +17,37 @@ Principals = tuple[SSHPrincipal, ...]
 
 
 class Everyone:
-    """All sources of a rule. `by_user` in order of id; `logins` are of those users, where they matter."""
+    """All sources of a rule. `logins` are of the users among them, where they matter. The devices of
+    a user are the former state's objects if they are the same.
+    """
 
-    def __init__(self, groups: Iterable[Groups], users: Mapping[UserId, User]) -> None:
+    def __init__(
+        self, groups: Iterable[Groups], users: Mapping[UserId, User], former: "Everyone | None" = None
+    ) -> None:
         self._rows = [row for bucket in groups for row in bucket]
-        owners = {owner for _, owner, _ in self._rows if owner is not None}
-        self.logins = {owner: users[owner].login_name for owner in owners if owner in users}
+        self._of_user: dict[UserId, list[Row]] = {}
+        for row in self._rows:
+            if row[1] is not None:
+                self._of_user.setdefault(row[1], []).append(row)
+        self.logins = {owner: users[owner].login_name for owner in self._of_user if owner in users}
+        self._made: dict[UserId, Principals] = {}
+        self._known = (former._of_user, former._made) if former else ({}, {})
 
     @cached_property
     def principals(self) -> Principals:
         return _principals(self._rows)
 
     @cached_property
-    def by_user(self) -> Mapping[UserId, Principals]:
-        rows: dict[UserId, list[Row]] = {}
-        for row in self._rows:
-            if row[1] is not None:
-                rows.setdefault(row[1], []).append(row)
-        return {owner: _principals(rows[owner]) for owner in sorted(rows)}
+    def users(self) -> list[UserId]:
+        return sorted(self._of_user)
+
+    def of_user(self, user: UserId) -> Principals:
+        made = self._made.get(user)
+        if made is None:
+            rows, (known_rows, known) = self._of_user.get(user, []), self._known
+            is_known = user in known and known_rows.get(user, []) == rows
+            made = self._made[user] = known[user] if is_known else _principals(rows)
+        return made
 
     @cached_property
     def tagged(self) -> Principals:
@@ -57,15 +70,17 @@ class Sources:
     ) -> None:
         self._numbers = tuple(indices(sources))
         self._required = tuple(indices(postures))
-        known: Pieces = former._pieces if former else {}
+        known = former._pieces if former else {}
         self._pieces: Pieces = {
             span: self._piece(bucket, known.get(span)) for span, bucket in members.buckets.items()
         }
-        self.everyone: Everyone = (
-            former.everyone
-            if former is not None and self._says_the_same_as(former, users)
-            else Everyone((groups for _, groups in self._pieces.values()), users)
-        )
+        self.everyone = self._everyone(users, former)
+
+    def _everyone(self, users: Mapping[UserId, User], former: "Sources | None") -> Everyone:
+        if former is not None and self._says_the_same_as(former, users):
+            return former.everyone
+        groups = (groups for _, groups in self._pieces.values())
+        return Everyone(groups, users, former.everyone if former else None)
 
     def _piece(self, bucket: Bucket, known: tuple[Bucket, Groups] | None) -> tuple[Bucket, Groups]:
         if known is not None and known[0] is bucket:

@@ -14,16 +14,18 @@ from headscale_saas.policy.language.quoting import quoted
 from headscale_saas.policy.language.selectors import ANY, SELF, Selector
 from headscale_saas.policy.members import is_live
 from headscale_saas.policy.ssh import CompiledRule, SshRules, Standpoint
-from headscale_saas.policy.tested import ALLOWED, DENIED, OF_NODES, Failure, Resolver
-from headscale_saas.tailnet.model import Node, User
+from headscale_saas.policy.tested import ALLOWED, DENIED, OF_NODES, Budget, Failure, Resolver
+from headscale_saas.tailnet.model import Node, User, UserId
 
 VIA_CHECK = "ALLOWED via check"
 VIA_ACCEPT = "ALLOWED via accept"
 
 
-def run_ssh_tests(connections: Connections, document: Document, rules: SshRules) -> Iterator[Failure]:
-    """The failures, in the file's order."""
-    runner = _Runner(connections, document, rules)
+def run_ssh_tests(
+    connections: Connections, document: Document, rules: SshRules, budget: Budget
+) -> Iterator[Failure]:
+    """The failures, in the file's order. Raises LimitReached."""
+    runner = _Runner(connections, document, rules, budget)
     for test in document.ssh_tests:
         yield from runner.run(test)
 
@@ -43,13 +45,22 @@ class _Target(NamedTuple):
     standpoint: Standpoint
     is_self: bool
 
-    def is_for(self, source: _Source) -> bool:
-        return not self.is_self or self.node.user_id == source.node.user_id
+
+class _Sources:
+    def __init__(self, sources: Iterable[_Source]) -> None:
+        self._all = list(sources)
+        self._by_user: dict[UserId | None, list[_Source]] = {}
+        for source in self._all:
+            self._by_user.setdefault(source.node.user_id, []).append(source)
+
+    def of(self, target: _Target) -> list[_Source]:
+        """Those that the test speaks of at this target."""
+        return self._by_user.get(target.node.user_id, []) if target.is_self else self._all
 
 
 class _Runner(Resolver):
-    def __init__(self, connections: Connections, document: Document, rules: SshRules) -> None:
-        super().__init__(connections, document)
+    def __init__(self, connections: Connections, document: Document, rules: SshRules, budget: Budget) -> None:
+        super().__init__(connections, document, budget)
         self._rules = rules
 
     def run(self, test: SshTest) -> Iterator[Failure]:
@@ -66,10 +77,11 @@ class _Runner(Resolver):
                 yield from self._judge(test, sources, targets, login, expected)
 
     def _judge(
-        self, test: SshTest, sources: list[_Source], targets: list[_Target], login: str, expected: str
+        self, test: SshTest, sources: _Sources, targets: list[_Target], login: str, expected: str
     ) -> Iterator[Failure]:
         for target in targets:
-            for source in filter(target.is_for, sources):
+            self._budget.spend(len(target.standpoint) * len(sources.of(target)))
+            for source in sources.of(target):
                 rules = self._rules.letting_in(target.standpoint, *source, login)
                 if got := _got(rules, expected):
                     yield Failure(
@@ -80,15 +92,15 @@ class _Runner(Resolver):
                         got=got,
                     )
 
-    def _sources(self, test: SshTest, nodes: list[Node], targets: list[_Target]) -> list[_Source]:
+    def _sources(self, test: SshTest, nodes: list[Node], targets: list[_Target]) -> _Sources:
         special = {part.node for target in targets for part in target.standpoint}
-        told = dict(test.posture_attributes)
+        told = self._connections.postures(test.posture_attributes)
         found: dict[Hashable, _Source] = {}
         for node in nodes:
             mask = self._connections.mask(node, told)
             key = (mask, node.user_id, node.id if node.id in special else None)
             found.setdefault(key, _Source(node, mask, self._connections.owner(node)))
-        return list(found.values())
+        return _Sources(found.values())
 
     def _targets(self, words: Iterable[str], sources: list[Node]) -> Iterator[_Target]:
         found: dict[Hashable, _Target] = {}

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterator, Mapping
 
 import msgspec
 
+from headscale_saas.errors import LimitReached
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import ROLES
 from headscale_saas.policy.connections import Connections
@@ -19,6 +20,9 @@ from headscale_saas.tailnet.model import Node
 
 ALLOWED = "ALLOWED"
 DENIED = "DENIED"
+
+MOST_STEPS = 2_000_000
+"""Addresses and rules looked at, one by one: a few seconds."""
 
 OF_NODES = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG, Kind.AUTOGROUP})
 """Kinds of selectors that name nodes, whatever addresses these have."""
@@ -46,10 +50,24 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.source} -> {self.destination}{protocol}: expected {self.expected}, got {self.got}"
 
 
+class Budget:
+    """How much all tests of a policy together may look at."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self, steps: int) -> None:
+        """Raises LimitReached when it is used up."""
+        self._left -= steps
+        if self._left < 0:
+            raise LimitReached("the tests of the policy look at too much", code="policy_tests_too_large")
+
+
 class Resolver:
     """Ends of tests. Raises Malformed, with the reason, where there are none."""
 
-    def __init__(self, connections: Connections, document: Document) -> None:
+    def __init__(self, connections: Connections, document: Document, budget: Budget) -> None:
+        self._budget = budget
         self._connections = connections
         self._document = document
         self._members: dict[Selector, list[Node]] = {}
@@ -83,8 +101,10 @@ class Resolver:
         """The nodes of a selector for identities; a test is about those that take part."""
         known = self._members.get(selector)
         if known is None:
+            self._budget.spend(len(self._connections.state.nodes))
             known = [node for node in self._connections.members(selector) if is_live(node)]
             self._members[selector] = known
+        self._budget.spend(2 * len(known))
         return known
 
     def span(self, selector: Selector) -> Span:

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from headscale_saas.errors import Invalid
+from headscale_saas.errors import Invalid, LimitReached
 from headscale_saas.policy import check
+from headscale_saas.policy.checking import failures_of
+from headscale_saas.policy.language import parse
+from headscale_saas.policy.program import Program
 from headscale_saas.tailnet.model import Role
 from tailnets import make_node, make_state, make_user
 
@@ -266,3 +269,23 @@ def test_a_policy_is_refused_where_its_first_failing_test_stands() -> None:
 
 def test_no_text_is_no_policy() -> None:
     assert check("", STATE) is None
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"groups": POLICY["groups"] | {f"group:g{n}": ["user:*@example.com"] for n in range(500)},
+         "tests": [{"src": f"group:g{n}", "deny": ["tag:web:1"]} for n in range(500)]},
+        {"acls": [{"action": "accept", "src": ["tag:db"], "dst": ["tag:web:1"]}] * 300,
+         "tests": [{"src": "tag:web", "deny": ["tag:db:1"] * 300}]},
+        {"sshTests": [{"src": "autogroup:member", "dst": ["tag:web"], "deny": ["x"] * 1000}]},
+    ],
+)  # fmt: skip
+def test_tests_may_look_at_only_so_much(sections: dict[str, Any]) -> None:
+    nodes = [make_node(n, user_id=n, tags=()) for n in range(100, 500)]
+    servers = [make_node(n, tags=("tag:web", f"tag:w{n}")) for n in range(500, 520)]
+    users = tuple(make_user(n, email=f"u{n}@example.com") for n in range(100, 500))
+    state = make_state(*nodes, *servers, make_node(5, tags=("tag:db",)), users=users)
+    program = Program(parse(json.dumps(POLICY | sections)))
+    with pytest.raises(LimitReached):
+        failures_of(program, state, steps=50_000)
