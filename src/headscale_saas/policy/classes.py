@@ -4,7 +4,7 @@ Which class a node belongs to depends on its own row (and its user's) only, and 
 document only. So who sees whom is asked of two classes, and never changes between them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from headscale_saas.policy import spans
@@ -32,6 +32,11 @@ class Standing(NamedTuple):
     ssh: Standpoint
     own: Own | None
 
+    @property
+    def key(self) -> Hashable:
+        """Says the same. (Masks that are numbers hash badly: the powers of two have 61 hashes together.)"""
+        return self.mask.to_bytes(self.mask.bit_length() // 8 + 1, "little"), self.user, self.ssh, self.own
+
 
 class NodeClass:
     """Sets of rules: of which it is a source or a destination, itself or for what is behind it.
@@ -41,7 +46,7 @@ class NodeClass:
 
     def __init__(self, program: Program, standing: Standing) -> None:
         reach, mask = program.reach, standing.mask
-        self._hash = hash(standing)
+        self._hash = hash(standing.key)
         self.program = program
         self.standing = standing
         self.subnets = tuple(route for route in self.routes if route not in EXIT_ROUTES)
@@ -103,7 +108,7 @@ class Classes:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._known: dict[Standing, NodeClass] = {}
+        self._known: dict[Hashable, NodeClass] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -113,13 +118,14 @@ class Classes:
         user = node.user_id if mask & program.personal else None
         own = _own(node) if node.hostinfo.routable_ips else None
         standing = Standing(mask, user, program.ssh.standpoint(node, mask), own)
-        known = self._known.get(standing)
+        key = standing.key
+        known = self._known.get(key)
         if known is None:
-            known = self._known[standing] = NodeClass(program, standing)
+            known = self._known[key] = NodeClass(program, standing)
         return known
 
     def forget_all_but(self, classes: Iterable[NodeClass]) -> None:
-        self._known = {of.standing: of for of in classes}
+        self._known = {of.standing.key: of for of in classes}
 
 
 def _own(node: Node) -> Own:

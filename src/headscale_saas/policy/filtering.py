@@ -41,12 +41,18 @@ class Filtering:
         """The same object while nothing changed."""
         filters = self._filters.get(of)
         if filters is None:
-            parts = tuple(map(self._part, self._deliveries.of(of)))
+            parts = self._parts_of(of)
             filters = self._former_filters.pop(of, None)
             if filters is None or filters.parts != parts:
                 filters = ChunkedFilters(parts)
             self._filters[of] = filters
         return filters
+
+    def _parts_of(self, of: NodeClass) -> tuple[Part, ...]:
+        deliveries = self._deliveries.of(of)
+        # Most classes find most of their parts made.
+        known = map(self._parts.get, deliveries)
+        return tuple(part or self._part(one) for part, one in zip(known, deliveries, strict=True))
 
     def _part(self, delivery: Delivery) -> Part:
         part = self._parts.get(delivery)

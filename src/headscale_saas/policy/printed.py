@@ -27,6 +27,7 @@ class Printer:
         self._members = members
         self._around = around
         self._known: dict[tuple[Selector, int], frozenset[str]] = {}
+        self._sources: dict[tuple[frozenset[Selector], int], Addresses] = {}
 
     def rules(self, node: Node, of: NodeClass) -> tuple[FilterRule, ...]:
         """What may come in at the node."""
@@ -37,10 +38,13 @@ class Printer:
 
     def sources(self, selectors: Iterable[Selector], postures: int) -> Addresses:
         """In the order of strings."""
-        selectors = tuple(selectors)
-        if DANGER_ALL in selectors and not postures:
-            return EVERYBODY
-        return tuple(sorted(frozenset[str]().union(*(self._source(one, postures) for one in selectors))))
+        key = frozenset(selectors), postures
+        known = self._sources.get(key)
+        if known is None:
+            texts = frozenset[str]().union(*(self._source(one, postures) for one in key[0]))
+            is_open = DANGER_ALL in key[0] and not postures
+            known = self._sources[key] = EVERYBODY if is_open else tuple(sorted(texts))
+        return known
 
     def own_nodes(self, node: Node, selectors: Iterable[Selector], postures: int) -> Addresses:
         """Of the node's user, as far as they are sources."""

@@ -1,29 +1,25 @@
 """Who the sources of each rule are at one state: addresses, in pieces that stay while others change.
 
-A piece has the nodes of one span of 32 ids (its name is the number of the span, in hexadecimal), or what is
-no node (`x`), or a user's own nodes (`u`). So when a node joins, one piece of each rule that it is a source
+A piece has the nodes of one bucket (its name is the bucket's number, in hexadecimal), or what is no node
+(`x`), or a user's own nodes (`u`). So when a node joins, one piece of each rule that it is a source
 of is made anew.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
-from itertools import chain
 from typing import NamedTuple
 from weakref import ref
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import indices
 from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, Selector
-from headscale_saas.policy.members import BUCKET_BITS, Addresses, Bucket, Members
+from headscale_saas.policy.members import Addresses, Bucket, Members
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.reach import RuleSet
 from headscale_saas.policy.rules import Rule
 from headscale_saas.policy.spans import Spans
 from headscale_saas.tailnet.model import DEFAULT_PREFIX_V4, DEFAULT_PREFIX_V6, IPNetwork, UserId
-
-MOST_PIECES = 16384
-"""Of all rules together, for all ids so far: where there could be more, a piece spans more ids."""
 
 NO_NODES = "x"
 OWN_NODES = "u"
@@ -37,11 +33,10 @@ Numbers = set[int]
 
 class Surroundings(NamedTuple):
     """What sources depend on besides the members: the tailnet's own `space`, and the subnet routes that are
-    `live`. One piece spans as many ids as `width` bits can tell apart."""
+    `live`."""
 
     space: Spans
     live: Addresses
-    width: int
 
 
 @lru_cache(maxsize=64)
@@ -50,12 +45,6 @@ def space_of(v4: IPNetwork | None, v6: IPNetwork | None) -> Spans:
     given = (prefix for prefix in (v4, v6) if prefix is not None)
     elsewhere = spans.difference(spans.of(given), spans.of((DEFAULT_PREFIX_V4, DEFAULT_PREFIX_V6)))
     return spans.union((spans.TAILNET, elsewhere))
-
-
-def width_for(rules: int, last_bucket: int) -> int:
-    """At least that of the members' buckets; it grows only when the number of the last bucket gets longer."""
-    most = max(MOST_PIECES // max(rules, 1), 1)
-    return BUCKET_BITS + max(0, last_bucket.bit_length() - most.bit_length() + 1)
 
 
 class Pieces:
@@ -83,7 +72,6 @@ class Sources:
         self._program = program
         self._members = members
         self._around = around
-        self._shift = around.width - BUCKET_BITS
         self._known: dict[Key, Pieces] = {}
         self._outdated: dict[Key, tuple[Pieces, Numbers | None]] = {}
 
@@ -92,8 +80,8 @@ class Sources:
     ) -> "Sources":
         """For the next state. `stale` are the rules, and `users` the owners, of nodes that changed."""
         after = Sources(self._program, members, around)
-        changed: Numbers | None = {node_id >> around.width for node_id in members.changed}
-        if around != self._around:
+        changed: Numbers | None = {node_id >> members.bits for node_id in members.changed}
+        if around != self._around or members.bits != self._members.bits:
             stale, users, changed = -1, frozenset(members.of_user), None
         for key, pieces in self._known.items():
             if stale >> key[0] & 1 and (key[1] is None or key[1] in users):
@@ -133,17 +121,15 @@ class Sources:
             return {name: one for name, one in kept if name not in gone} | renewed
         if DANGER_ALL in rule.sources and not rule.postures:
             return {NO_NODES: EVERYBODY}
-        everywhere = {span >> self._shift for span in self._members.buckets}
         no_nodes = tuple(sorted(set(self._no_nodes(rule))))
-        return _filled({NO_NODES: no_nodes, **self._of_nodes(rule, everywhere)})
+        return _filled({NO_NODES: no_nodes, **self._of_nodes(rule, self._members.buckets)})
 
     def _of_user(self, rule: Rule, user: UserId) -> Addresses:
         """A user's nodes that have the postures: the sources name users, so the rest is decided."""
         postures = tuple(indices(rule.postures))
         texts: list[str] = []
         for node_id in self._members.of_user.get(user, ()):
-            bucket = self._members.buckets.get(node_id >> BUCKET_BITS)
-            place = 1 << (node_id & ((1 << BUCKET_BITS) - 1))
+            bucket, place = self._members.of_bucket(node_id)
             if bucket is not None and (not postures or bucket.matching(postures) & place):
                 texts += bucket.addresses(place & bucket.all)
         return tuple(texts)
@@ -166,20 +152,20 @@ class Sources:
     def _foreign(self, pieces: Spans) -> Spans:
         return spans.difference(pieces, self._around.space)
 
-    def _of_nodes(self, rule: Rule, pieces: Iterable[int]) -> dict[str, Addresses]:
-        """The nodes among the sources, of these pieces."""
+    def _of_nodes(self, rule: Rule, numbers: Iterable[int]) -> dict[str, Addresses]:
+        """The nodes among the sources, of these buckets."""
         if not rule.postures and (ANY in rule.sources or DANGER_ALL in rule.sources):
             return {}
-        numbers = tuple(indices(rule.source_mask & ~self._program.atoms.literal))
-        found = ((f"{piece:x}", self._of_piece(rule, piece, numbers)) for piece in pieces)
+        wanted, buckets = (
+            tuple(indices(rule.source_mask & ~self._program.atoms.literal)),
+            self._members.buckets,
+        )
+        found = (
+            (f"{number:x}", self._of_bucket(rule, bucket, wanted))
+            for number in numbers
+            if (bucket := buckets.get(number))
+        )
         return {name: addresses for name, addresses in found if addresses}
-
-    def _of_piece(self, rule: Rule, piece: int, numbers: tuple[int, ...]) -> Addresses:
-        buckets, first = self._members.buckets, piece << self._shift
-        if not self._shift:
-            return self._of_bucket(rule, buckets[first], numbers) if first in buckets else ()
-        inside = (buckets[span] for span in range(first, first + (1 << self._shift)) if span in buckets)
-        return tuple(chain.from_iterable(self._of_bucket(rule, bucket, numbers) for bucket in inside))
 
     def _of_bucket(self, rule: Rule, bucket: Bucket, numbers: Iterable[int]) -> Addresses:
         named = bucket.matching(numbers)

@@ -10,7 +10,7 @@ from headscale_saas.policy.filtering import Filtering
 from headscale_saas.policy.members import Members, members_of
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.routing import Routing
-from headscale_saas.policy.sources import Sources, Surroundings, space_of, width_for
+from headscale_saas.policy.sources import Sources, Surroundings, space_of
 from headscale_saas.policy.ssh import SshPolicies
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import Node, NodeId
@@ -34,10 +34,10 @@ class Parts(NamedTuple):
 
 
 def parts_of(program: Program, state: TailnetState) -> Parts:
-    members, kinds = members_of(program.atoms, state), Classes(program)
+    members, kinds = members_of(program.atoms, state, len(program.rules)), Classes(program)
     classes = {node_id: kinds.of(node, members.masks[node_id]) for node_id, node in state.nodes.items()}
     routing = Routing(program, state.nodes.values(), classes)
-    around = _surroundings(program, state, members, routing)
+    around = _surroundings(state, routing)
     filtering = Filtering(program, Deliveries(), Sources(program, members, around))
     ssh = SshPolicies(program.ssh, members, state.users)
     return Parts(members, kinds, classes, routing, around, filtering, ssh)
@@ -59,12 +59,12 @@ class Step:
     def parts(self) -> Parts:
         """Every part that stays as it is is the former one; if all do, so are the parts themselves."""
         old, after = self._old, self._after
-        members = old.members.advanced(self._before, after, self._touched)
+        members = old.members.advanced(self._before, after, self._touched, len(self._program.rules))
         if members is not old.members:
             self._members_changed = members.changed
         classes = self._classes(members)
         routing = self._routing(classes)
-        around = self._around(members, routing)
+        around = self._around(routing)
         ssh = self._ssh(members)
         new = (members, classes, routing, around, ssh)
         if all(map(is_, new, (old.members, old.classes, old.routing, old.around, old.ssh))):
@@ -106,11 +106,10 @@ class Step:
         is_same_class = self._old.classes.get(node_id) is classes.get(node_id)
         return not is_same_class or _election(old) != _election(new)
 
-    def _around(self, members: Members, routing: Routing) -> Surroundings:
-        is_same = members is self._old.members and routing is self._old.routing
-        if is_same and not self._touched.settings:
+    def _around(self, routing: Routing) -> Surroundings:
+        if routing is self._old.routing and not self._touched.settings:
             return self._old.around
-        around = _surroundings(self._program, self._after, members, routing)
+        around = _surroundings(self._after, routing)
         return self._old.around if around == self._old.around else around
 
     def _ssh(self, members: Members) -> SshPolicies:
@@ -139,10 +138,9 @@ class Step:
         return self._before.nodes.get(node_id), self._after.nodes.get(node_id)
 
 
-def _surroundings(program: Program, state: TailnetState, members: Members, routing: Routing) -> Surroundings:
+def _surroundings(state: TailnetState, routing: Routing) -> Surroundings:
     settings = state.tailnet.settings
-    width = width_for(len(program.rules), max(members.buckets, default=0))
-    return Surroundings(space_of(settings.prefix_v4, settings.prefix_v6), routing.live, width)
+    return Surroundings(space_of(settings.prefix_v4, settings.prefix_v6), routing.live)
 
 
 def _routes(node: Node | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
