@@ -5,19 +5,16 @@ is left as it is, apart from what the configuration says of the default tailnet.
 """
 
 import asyncio
-import getpass
-import socket
 import sys
 import threading
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from headscale_saas import noise_keys, policy_file
-from headscale_saas.actions import auth_keys, clusters, tailnets, users
+from headscale_saas import join_line, noise_keys, policy_file
+from headscale_saas.actions import clusters, tailnets
 from headscale_saas.actions.settings import set_settings
 from headscale_saas.config import Config
 from headscale_saas.errors import Conflict, Invalid, NotFound, Unavailable
@@ -27,7 +24,6 @@ from headscale_saas.store.migrate import migrate
 from headscale_saas.store.pool import Address
 from headscale_saas.tailnet.model import (
     SYSTEM,
-    Actor,
     Allocation,
     ClusterId,
     DnsSettings,
@@ -40,9 +36,6 @@ DATABASE_SECONDS = 60.0
 """How long a database may take to start."""
 KNOCK_SECONDS = 1.0
 LOCKED_OUT = "locked_out"
-
-JOIN_USER = "me"
-JOIN_KEY_LIFETIME = timedelta(hours=24)
 
 log = get_logger(__name__)
 
@@ -178,10 +171,10 @@ def settings_of_new_tailnet(config: Config, name: str) -> Settings:
     return msgspec.structs.replace(settings, base_domain=domain)
 
 
-def announce(config: Config, founded: Founded, *, join_line: bool) -> None:
-    """Says on stdout that clients are served, and with `join_line` how to be one."""
+def announce(config: Config, founded: Founded, *, with_join_line: bool) -> None:
+    """Says on stdout that clients are served, and with `with_join_line` how to be one."""
     log.info("serving", url=config.server_url, tailnet=founded.tailnet.name)
-    if join_line:
+    if with_join_line:
         key = asyncio.run(_join_key(config, founded))
         # One write: without a buffer, `print` writes the line's end apart, and another process's line goes
         # between. The first line end parts it from a line that has none yet.
@@ -190,20 +183,8 @@ def announce(config: Config, founded: Founded, *, join_line: bool) -> None:
 
 
 async def _join_key(config: Config, founded: Founded) -> str:
-    """A reusable key for a day, of a user made for it."""
-    actor = Actor(kind="cli", name=getpass.getuser(), origin=socket.gethostname())
     database = await Database.open(founded.dsn, pooler=config.database.pooler, pool_size=1)
     try:
-        known = await users.list_users(database, founded.tailnet.id, name=JOIN_USER)
-        user = known[0] if known else await users.create_user(database, actor, founded.tailnet.id, JOIN_USER)
-        key = await auth_keys.create_auth_key(
-            database,
-            actor,
-            founded.tailnet.id,
-            user=user.id,
-            reusable=True,
-            expires_at=datetime.now(UTC) + JOIN_KEY_LIFETIME,
-        )
-        return key.text
+        return await join_line.join_key(database, founded.tailnet.id, config.state_dir)
     finally:
         await database.close()

@@ -46,7 +46,7 @@ log = get_logger(__name__)
 def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) -> None:
     """Serves until SIGTERM or SIGINT. Raises errors.Error for a setup that cannot work.
 
-    `join_line` prints a ready `tailscale up` line, with a new auth key, as soon as clients are served.
+    `join_line` prints a ready `tailscale up` line as soon as clients are served.
     """
     config = loaded.config
     configure(config.log.level, config.log.format, cluster_id=config.cluster_id, process="supervisor")
@@ -68,7 +68,7 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
         ]
         stack.enter_context(start_endpoint(config.metrics_listen_addr, [w.metrics for w in crew]))
         stack.enter_context(_working(crew))
-        _when_ready(crew, stop, lambda: founding.announce(config, founded, join_line=join_line))
+        _when_ready(crew, stop, lambda: founding.announce(config, founded, with_join_line=join_line))
         reloads = stack.enter_context(Reloads(asked, lambda: policy_file.reload(config, dsn)))
         _watch(crew, stop, reloads)
 

@@ -5,13 +5,15 @@ import io
 import socket
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import msgspec
 import pytest
 
-from headscale_saas import founding
+from headscale_saas import founding, join_line
+from headscale_saas.actions import auth_keys
 from headscale_saas.actions.settings import set_settings
 from headscale_saas.config import Config
 from headscale_saas.errors import Unavailable
@@ -39,10 +41,44 @@ def test_the_join_line_is_one_write_with_both_its_line_ends(
     founded = founding.found(config, database_dsn)
     written = Recorder()
     monkeypatch.setattr(sys, "stdout", written)
-    founding.announce(config, founded, join_line=True)
+    founding.announce(config, founded, with_join_line=True)
     (line,) = [text for text in written.writes if "tailscale up" in text]
     assert line.startswith("\ntailscale up --login-server=http://127.0.0.1:8080 --auth-key=hskey-auth-")
     assert line.endswith("\n")
+
+
+async def test_the_key_of_the_join_line_is_kept_for_the_next_start(database_dsn: str, tmp_path: Path) -> None:
+    config = Config.model_validate({"state_dir": str(tmp_path), "database": {"url": database_dsn}})
+    database = await Database.open(database_dsn, pool_size=1)
+    try:
+        home = await founding.found_in(database, config)
+        first = await join_line.join_key(database, home.id, tmp_path)
+        assert (tmp_path / "join.key").stat().st_mode & 0o777 == 0o600
+        assert await join_line.join_key(database, home.id, tmp_path) == first
+
+        (tmp_path / "join.key").write_text(first[:-1] + ("a" if first[-1] != "a" else "b"))
+        second = await join_line.join_key(database, home.id, tmp_path)
+        assert second != first, "what is in the file is not a key of ours"
+        newest = max(key.id for key in await auth_keys.list_auth_keys(database, home.id))
+        await auth_keys.expire_auth_key(database, SYSTEM, home.id, newest)
+        third = await join_line.join_key(database, home.id, tmp_path)
+        assert third not in (first, second), "nobody joins with an expired key"
+
+        await age(database_dsn, timedelta(hours=13))
+        fourth = await join_line.join_key(database, home.id, tmp_path)
+        assert fourth not in (first, second, third), "it would not last until the evening"
+        assert len(await auth_keys.list_auth_keys(database, home.id)) == 4
+    finally:
+        await database.close()
+
+
+async def age(dsn: str, by: timedelta) -> None:
+    """Lets the auth keys grow older."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("update auth_keys set expires_at = expires_at - $1::interval", by)
+    finally:
+        await connection.close()
 
 
 async def test_a_start_keeps_what_no_configuration_says_of_the_default_tailnet(

@@ -34,6 +34,7 @@ PROGRAMS = {
     "supervisor",
     "worker",
     "founding",
+    "join_line",
     "noise_keys",
     "policy_file",
     "metrics",
