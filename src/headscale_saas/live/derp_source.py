@@ -1,7 +1,8 @@
 """Where the DERP map comes from: files (YAML, headscale's spelling) and URLs (JSON), merged in order.
 
 Files are read at the start. URLs are fetched in the background: a slow or dead one delays nobody, and
-a failure keeps the last good map. Later sources win; a region of null removes one.
+a failure keeps the last good map; the log is told when it begins and ends. Later sources win; a region of
+null removes one.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import yaml
 
 from headscale_saas.errors import Invalid
 from headscale_saas.netmap.view import placeholder_derp_map
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import Reminder, get_logger
 from headscale_saas.tailcfg.derpmap import DERPMap, DERPNode, DERPRegion
 
 MAX_MAP_BYTES = 1 << 20
@@ -38,6 +39,7 @@ class DerpSource:
         self._from_files = [read_file(path) for path in paths]
         self._urls = list(urls)
         self._from_urls: dict[str, Regions] = {}
+        self._troubles = {url: Reminder() for url in urls}
         self._refresh_seconds = refresh_seconds
         self.current = self._merge()
         self.changed: Callable[[DERPMap], None] | None = None
@@ -66,7 +68,11 @@ class DerpSource:
                 self._from_urls[url] = await asyncio.to_thread(fetch, url)
             except (OSError, ValueError, Invalid) as error:
                 complete = False
-                log.warning("derp_map_not_fetched", url=url, error=str(error))
+                if self._troubles[url].is_due():
+                    log.warning("derp_map_not_fetched", url=url, error=str(error))
+                continue
+            if self._troubles[url].ends():
+                log.info("derp_map_fetched", url=url)
         self._adopt()
         return complete
 

@@ -4,10 +4,12 @@ logs      `configure` once per process, `get_logger` everywhere; text for people
 redact    what never reaches a log: keys, tokens, passwords; and what would forge or flood one
 metrics   every metric's name, in one place
 ration    how often a minute strangers can make us say something
+reminder  how often we say that something does not work yet
 """
 
 from headscale_saas.observe.logs import configure, get_logger
 from headscale_saas.observe.metrics import Metrics
 from headscale_saas.observe.ration import Ration
+from headscale_saas.observe.reminder import Reminder
 
-__all__ = ["Metrics", "Ration", "configure", "get_logger"]
+__all__ = ["Metrics", "Ration", "Reminder", "configure", "get_logger"]
