@@ -7,8 +7,6 @@ from ipaddress import ip_network
 from itertools import chain
 from typing import Any, NamedTuple
 
-from headscale_saas.policy.approvers import Approvers
-
 from golden import wrong_cases
 from golden.cases import Case
 from golden.client import ClientFilter, Source, without_order
@@ -24,13 +22,14 @@ from golden.forms import (
 )
 from headscale_saas.netmap.rows import own_prefixes, self_capabilities
 from headscale_saas.policy import compile_policy
+from headscale_saas.policy.approvers import Approvers
 from headscale_saas.policy.language import parse
 from headscale_saas.tailnet.model import Node
 from headscale_saas.tailnet.routes import EXIT_ROUTES
 
 
 class Fault(NamedTuple):
-    where: str
+    where: object
     recorded: object
     ours: object
 
@@ -137,13 +136,13 @@ class Comparison:
         sent = ClientFilter(as_json(chain.from_iterable(chunks[name] for name in sorted(chunks))))
         own = [str(address) for address in (node.ipv4, node.ipv6) if address]
         for target in [*own, *inside(node.hostinfo.routable_ips)]:
-            for source in self._sources:
-                where = f"{source.point} to {node.hostname} at {target}"
-                yield from differ(where, printed.lets_in(source, target), sent.lets_in(source, target))
+            for source in self._sources[":" in target]:
+                open_in_both = printed.lets_in(source, target), sent.lets_in(source, target)
+                yield from differ((source.address, target, "ports"), *open_in_both)
         for target in own:
-            for source in self._sources:
-                grants = (without_order(face.capabilities(source, target)) for face in (printed, sent))
-                yield from differ(f"{source.point} on {node.hostname}: both capabilities", *grants)
+            for source in self._sources[":" in target]:
+                granted = (without_order(face.capabilities(source, target)) for face in (printed, sent))
+                yield from differ((source.address, target, "capabilities"), *granted)
 
     def addresses_told(self, viewer: Node, node: Node) -> list[str]:
         hidden = self.compiled.hides_ipv4(self.compiled.audience(viewer), node)
@@ -155,7 +154,8 @@ class Comparison:
         return {peer.hostname: peer for peer in others if self.compiled.sees(audience, peer)}
 
     @cached_property
-    def _sources(self) -> list[Source]:
+    def _sources(self) -> Mapping[bool, list[Source]]:
+        """Whose packets are tried: of IPv6 or not."""
         nodes = self.case.nodes.values()
         sources = [
             Source(str(address), self.compiled.node_attributes(node))
@@ -163,7 +163,8 @@ class Comparison:
             for address in (node.ipv4, node.ipv6)
         ]
         behind = inside({route for node in nodes for route in node.hostinfo.routable_ips})
-        return [*sources, *(Source(address) for address in {*behind, *ELSEWHERE})]
+        sources += [Source(address) for address in {*behind, *ELSEWHERE}]
+        return {is_v6: [one for one in sources if (":" in one.address) == is_v6] for is_v6 in (False, True)}
 
 
 def refusal_faults(case: Case, message: str) -> Iterator[Fault]:
@@ -179,6 +180,6 @@ def refusal_faults(case: Case, message: str) -> Iterator[Fault]:
         yield Fault("error", recorded, message)
 
 
-def differ(where: str, recorded: object, ours: object) -> Iterator[Fault]:
+def differ(where: object, recorded: object, ours: object) -> Iterator[Fault]:
     if recorded != ours:
         yield Fault(where, recorded, ours)
