@@ -122,8 +122,7 @@ class Atoms:
 
     def _of_user(self, user: User) -> int:
         mask = self._by_role[user.role]
-        tokens = {user.login_name, user.email, user.provider_id, f"{user.name}@"} - {""}
-        for token in tokens:
+        for token in tokens_of(user):
             mask |= self._by_login.get(token, 0)
         mask |= self._by_domain.get(user.login_name.rpartition("@")[2], 0)
         for group in user.groups:
@@ -159,6 +158,11 @@ class Atoms:
             _add(self._by_domain, selector.name, bit)
         else:
             _add(self._by_tag, selector.name, bit)
+
+
+def tokens_of(user: User) -> set[str]:
+    """The words that name this user in a policy."""
+    return {user.login_name, user.email, user.provider_id, f"{user.name}@"} - {""}
 
 
 def _may_contain_nodes(selector: Selector) -> bool:

@@ -54,7 +54,9 @@ class Everyone:
         return _principals(row for row in self._rows if row[1] is None)
 
     def of_node(self, node: NodeId) -> Principals:
-        return _principals(row for row in self._rows if row[0] == node)
+        """Its own addresses, each once."""
+        addresses = {text for number, _, found in self._rows if number == node for text in found}
+        return tuple(SSHPrincipal(node_ip=text) for text in sorted(addresses))
 
 
 class Sources:

@@ -289,3 +289,11 @@ def test_tests_may_look_at_only_so_much(sections: dict[str, Any]) -> None:
     program = Program(parse(json.dumps(POLICY | sections)))
     with pytest.raises(LimitReached):
         failures_of(program, state, steps=50_000)
+
+
+def test_a_name_that_means_several_users_is_refused() -> None:
+    twin = make_user(9, name="twin", email="alice@example.com", provider="oidc", provider_id="https://id/9")
+    state = make_state(make_node(1, user_id=ALICE.id), users=(ALICE, BOB, twin))
+    with pytest.raises(Invalid, match="multiple users found"):
+        check(json.dumps(POLICY), state)
+    assert check('{"acls": [{"action": "accept", "src": ["bob@example.com"], "dst": ["*:*"]}]}', state)

@@ -161,7 +161,7 @@ def test_local_parts_give_each_user_of_the_domain_a_rule_of_their_own() -> None:
 def test_with_local_parts_sources_are_told_about_their_own_devices() -> None:
     world = World(LOCAL_PARTS)
     assert world.told(PHONE) == [([1, 2], GIT), ([1, 2], {"alice": "alice"})]
-    assert world.told(BUILDER) == [([5, 5], GIT)]
+    assert world.told(BUILDER) == [([5], GIT)]
 
 
 def test_devices_without_the_posture_are_no_sources() -> None:
