@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from headscale_saas.errors import Unavailable
@@ -26,18 +27,34 @@ class Pair:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        binaries = os.environ.get("HEADSCALE_SAAS_TEST_PG_BIN")
-        self.primary = EmbeddedPostgres(
-            home / "primary", binaries=Path(binaries) if binaries else None, durable=False
-        )
+        self.primary = self._server()
         self.standby = home / "standby"
 
+    def _server(self) -> EmbeddedPostgres:
+        binaries = os.environ.get("HEADSCALE_SAAS_TEST_PG_BIN")
+        return EmbeddedPostgres(
+            self.home / "primary", binaries=Path(binaries) if binaries else None, durable=False
+        )
+
     def start(self) -> None:
+        """The standby begins as a copy of the primary at rest: not every build brings pg_basebackup."""
         self.primary.start()
-        self.run("pg_basebackup", "-d", self.primary.dsn("postgres"), "-D", self.standby, "-R", "-c", "fast")
+        self.primary.stop()
+        self._copy(self.primary.data_dir)
+        self.primary = self._server()
+        self.primary.start()
         sockets = f"-c unix_socket_directories={self.primary.socket_dir} -c listen_addresses="
         options = f"{sockets} -c port={OTHER_PORT} -c max_connections=200 -c fsync=off"
         self.run("pg_ctl", "-D", self.standby, "-o", options, "-l", self.standby / "log", "-w", "start")
+
+    def _copy(self, data: Path) -> None:
+        shutil.copytree(data, self.standby, ignore=shutil.ignore_patterns(".s.PGSQL.*"))
+        (self.standby / "standby.signal").touch()
+        with (self.standby / "postgresql.auto.conf").open("a") as conf:
+            conf.write(f"primary_conninfo = 'host={self.primary.socket_dir} port={PORT} user=headscale'\n")
+        if owner := self.primary.user:
+            for path in (self.standby, *self.standby.rglob("*")):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
 
     def promote(self) -> None:
         self.run("pg_ctl", "-D", self.standby, "-w", "promote")
@@ -104,4 +121,5 @@ def wait_for(pair: Pair, position: str) -> None:
     """Until the standby has replayed everything up to this place in the log."""
     is_behind = f"pg_last_wal_replay_lsn() < '{position}'"
     query = f"do $$ begin while {is_behind} loop perform pg_sleep(0.01); end loop; end $$"
-    pair.run("psql", "-q", "-d", pair.dsn(OTHER_PORT), "-c", query)
+    with psycopg.connect(pair.dsn(OTHER_PORT), autocommit=True) as standby:
+        standby.execute(query)  # type: ignore[arg-type]
