@@ -1,8 +1,7 @@
 """The words of a policy as bits: each selector and posture has one, and a node's mask says which contain it.
 
 A user token means the user whose login it is; `name@` means a user without a domain, and the identifier at
-the identity provider is a token too. A group that the document does not define means the members of the
-identity provider's group of that name.
+the identity provider is a token too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from headscale_saas.policy import spans
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, TAGGED, Kind, Selector
-from headscale_saas.policy.postures import attributes_of, holds
+from headscale_saas.policy.postures import Value, attributes_of, holds
 from headscale_saas.policy.prefixes import PrefixIndex
 from headscale_saas.policy.resolving import Literals, is_literal
 from headscale_saas.policy.spans import Spans
@@ -26,6 +25,11 @@ ROLES: Mapping[str, frozenset[Role]] = {
     "autogroup:auditor": frozenset({Role.AUDITOR}),
 }
 
+MOST_DEVICES = 1024
+"""So many kinds of devices are remembered with the postures they have."""
+
+FEW = 32
+
 IDENTITY_KINDS = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG})
 
 
@@ -35,6 +39,17 @@ def indices(mask: int) -> Iterator[int]:
         lowest = mask & -mask
         yield lowest.bit_length() - 1
         mask ^= lowest
+
+
+def _mask(numbers: Iterable[int]) -> int:
+    """At once: one by one, each step would copy a number as long as the whole."""
+    numbers = list(numbers)
+    if len(numbers) < FEW:
+        return sum(1 << number for number in set(numbers))
+    octets = bytearray(max(numbers) // 8 + 1)
+    for number in numbers:
+        octets[number >> 3] |= 1 << (number & 7)
+    return int.from_bytes(octets, "little")
 
 
 class Atoms:
@@ -60,7 +75,8 @@ class Atoms:
         meaning = meaning or Literals(document)
         self.literals: Mapping[Selector, int] = {one: self._numbers[one] for one in literals}
         self.spans: Mapping[int, Spans] = {n: meaning.spans(one) for one, n in self.literals.items()}
-        self.literal = sum(1 << number for number in self.spans)
+        self.literal = _mask(self.spans)
+        self._held: dict[frozenset[tuple[str, Value]], int] = {}
         self._prefixes = PrefixIndex(self.spans.items())
         self._index_identities()
 
@@ -79,13 +95,11 @@ class Atoms:
         return self._numbers.get(selector)
 
     def bits(self, selectors: Iterable[Selector]) -> int:
-        mask = 0
-        for selector in selectors:
-            mask |= self.bit(selector)
-        return mask
+        numbers = self._numbers
+        return _mask(numbers[one] for one in selectors if one in numbers)
 
     def posture_bits(self, names: Iterable[str]) -> int:
-        return sum(1 << self._postures[name] for name in set(names) if name in self._postures)
+        return _mask(self._postures[name] for name in names if name in self._postures)
 
     def mask(self, node: Node, owner: User | None) -> int:
         """Which selectors and postures contain the node. `owner` None = it is tagged."""
@@ -104,29 +118,34 @@ class Atoms:
 
     def place(self, node: Node) -> int:
         """The part of the mask that comes from the node's addresses and what it reports."""
-        mask = 0
+        found: list[int] = []
         for address in (node.ipv4, node.ipv6):
             if address is not None and self.spans:
-                for number in self._prefixes.containing(spans.number(address)):
-                    mask |= 1 << number
+                found += self._prefixes.containing(spans.number(address))
+        mask = _mask(found)
         return mask | self._posture_mask(node) if self._postures else mask
 
     def overlapping(self, pieces: Spans) -> int:
         """The bits of the literal selectors that name any of these addresses."""
-        return sum(1 << number for number in self._prefixes.overlapping(pieces))
+        return _mask(self._prefixes.overlapping(pieces))
 
     def _posture_mask(self, node: Node) -> int:
         attributes = attributes_of(node)
-        known = self._document.postures.items()
-        return self.posture_bits(name for name, assertions in known if holds(assertions, attributes))
+        key = frozenset(attributes.items())
+        mask = self._held.get(key)
+        if mask is None:
+            known = self._document.postures.items()
+            mask = self.posture_bits(name for name, assertions in known if holds(assertions, attributes))
+            if len(self._held) == MOST_DEVICES:
+                self._held.clear()
+            self._held[key] = mask
+        return mask
 
     def _of_user(self, user: User) -> int:
         mask = self._by_role[user.role]
         for token in tokens_of(user):
             mask |= self._by_login.get(token, 0)
         mask |= self._by_domain.get(user.login_name.rpartition("@")[2], 0)
-        for group in user.groups:
-            mask |= self._by_claim.get(f"group:{group}", 0)
         return mask
 
     def _index_identities(self) -> None:
@@ -135,7 +154,6 @@ class Atoms:
         self._by_login: dict[str, int] = {}
         self._by_domain: dict[str, int] = {}
         self._by_tag: dict[str, int] = {}
-        self._by_claim: dict[str, int] = {}
         self._by_role = {role: self._role_bits(role) for role in Role}
         for selector in self._numbers:
             if selector.kind in IDENTITY_KINDS:
@@ -147,10 +165,7 @@ class Atoms:
 
     def _index(self, selector: Selector, bit: int) -> None:
         if selector.kind is Kind.GROUP:
-            members = self._document.groups.get(selector.name)
-            if members is None:
-                _add(self._by_claim, selector.name, bit)
-            for member in members or ():
+            for member in self._document.groups.get(selector.name, ()):
                 self._index(member, bit)
         elif selector.kind is Kind.USER:
             _add(self._by_login, selector.name, bit)

@@ -27,7 +27,7 @@ class Printer:
         self._members = members
         self._around = around
         self._known: dict[tuple[Selector, int], frozenset[str]] = {}
-        self._sources: dict[tuple[frozenset[Selector], int], Addresses] = {}
+        self._sources: dict[tuple[int, int], Addresses] = {}
 
     def rules(self, node: Node, of: NodeClass) -> tuple[FilterRule, ...]:
         """What may come in at the node."""
@@ -36,13 +36,13 @@ class Printer:
             page.add(clause)
         return page.rules()
 
-    def sources(self, selectors: Iterable[Selector], postures: int) -> Addresses:
-        """In the order of strings."""
-        key = frozenset(selectors), postures
+    def sources(self, selectors: tuple[Selector, ...], postures: int) -> Addresses:
+        """In the order of strings. The selectors are a list of some clause: many have the same one."""
+        key = id(selectors), postures
         known = self._sources.get(key)
         if known is None:
-            texts = frozenset[str]().union(*(self._source(one, postures) for one in key[0]))
-            is_open = DANGER_ALL in key[0] and not postures
+            texts = frozenset[str]().union(*(self._source(one, postures) for one in selectors))
+            is_open = DANGER_ALL in selectors and not postures
             known = self._sources[key] = EVERYBODY if is_open else tuple(sorted(texts))
         return known
 

@@ -6,6 +6,7 @@ from itertools import chain
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import Atoms
 from headscale_saas.policy.attributes import DISABLE_IPV4, Attributes
+from headscale_saas.policy.budget import demand_small
 from headscale_saas.policy.clauses import Clause, clauses_of
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.selectors import ANY, Kind, Selector
@@ -16,7 +17,9 @@ from headscale_saas.policy.ssh import SshRules
 
 
 class Program:
-    """`clauses` are what is printed and explained, `rules` what clients are sent; both allow the same.
+    """Raises PolicyError for a document that would take too much to carry out.
+
+    `clauses` are what is printed and explained, `rules` what clients are sent; both allow the same.
 
     `without_ipv4` are the bits of nodes that have no IPv4 address for anybody, `personal` those of nodes to
     which a rule about their user's own nodes may apply, `inside_internet` those of addresses that exit nodes
@@ -29,6 +32,7 @@ class Program:
         self.literals = Literals(document)
         self.atoms = Atoms(document, _selectors(document, self.clauses), self.literals)
         self.rules = rules_of(self.clauses, self.atoms)
+        demand_small(document, self.literals, self.rules)
         self.reach = Reach(self.atoms, self.literals, self.rules)
         self.ssh = SshRules(document, self.atoms)
         self.attributes = Attributes(document, self.atoms)
@@ -40,8 +44,10 @@ class Program:
 
 def _selectors(document: Document, clauses: tuple[Clause, ...]) -> Iterator[Selector]:
     """Those that say what nodes are told. Who owns tags and approves routes makes nobody look different."""
+    # All clauses of one ACL rule have the same list of sources, which may be long.
+    yield from chain.from_iterable({id(clause.sources): clause.sources for clause in clauses}.values())
     for clause in clauses:
-        yield from (*clause.sources, *clause.destinations)
+        yield from clause.destinations
         yield from (Selector(Kind.TAG, tag) for tag in clause.via)
     for rule in document.ssh:
         yield from (*rule.sources, *rule.destinations, *rule.recorders)

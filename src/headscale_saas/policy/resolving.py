@@ -5,8 +5,12 @@ from ipaddress import ip_network
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.language.document import Document, IpsetStep
+from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.language.selectors import INTERNET, Kind, Selector
-from headscale_saas.policy.spans import Spans
+from headscale_saas.policy.spans import Changing, Spans
+
+MOST_SPANS = 100_000
+"""Of all ipsets together; one that is named in others counts there, too."""
 
 LITERAL_KINDS = frozenset({Kind.PREFIX, Kind.HOST, Kind.IPSET})
 
@@ -17,12 +21,16 @@ def is_literal(selector: Selector) -> bool:
 
 
 class Literals:
-    """The literal selectors of a document; what each means is worked out once."""
+    """The literal selectors of a document; what each means is worked out once.
+
+    Raises PolicyError where ipsets are too large.
+    """
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._ipsets: dict[str, Spans] = {}
         self._of_internet: set[str] = set()
+        self._worked = 0
 
     def spans(self, selector: Selector) -> Spans:
         """The empty set for selectors that are not literal."""
@@ -54,13 +62,16 @@ class Literals:
                 self._settle(known, steps)
 
     def _settle(self, name: str, steps: tuple[IpsetStep, ...]) -> None:
-        result = spans.NONE
+        result = Changing()
         for step in steps:
             pieces = self._pieces(step)
-            result = spans.union((result, pieces)) if step.adds else spans.difference(result, pieces)
+            self._worked += len(pieces)
+            if self._worked > MOST_SPANS:
+                raise PolicyError(f"the ipsets name more than {MOST_SPANS} ranges", code="too_large")
+            (result.add if step.adds else result.remove)(pieces)
             if step.adds and isinstance(step.what, Selector) and self.reaches_internet(step.what):
                 self._of_internet.add(name)
-        self._ipsets[name] = result
+        self._ipsets[name] = result.settled()
 
     def _pieces(self, step: IpsetStep) -> Spans:
         return self.spans(step.what) if isinstance(step.what, Selector) else (spans.span_between(*step.what),)

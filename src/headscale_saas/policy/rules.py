@@ -14,6 +14,8 @@ from headscale_saas.policy.clauses import Clause, Ports
 from headscale_saas.policy.language.selectors import SELF, Kind, Selector
 from headscale_saas.tailcfg.node import CapMap
 
+Selectors = tuple[Selector, ...]
+
 
 class Entry(msgspec.Struct, frozen=True):
     """`ports` are () where capabilities are granted, or a route is shown without access to it."""
@@ -29,7 +31,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     number: int
-    sources: tuple[Selector, ...]
+    sources: Selectors
     source_mask: int
     entries: tuple[Entry, ...]
     protocol: int | None = None
@@ -43,8 +45,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 def rules_of(clauses: Iterable[Clause], atoms: Atoms) -> tuple[Rule, ...]:
     """In the order of the clauses."""
     joined: dict[Hashable, tuple[Rule, list[Entry]]] = {}
+    named = _Named(atoms)
     for clause in clauses:
-        for rule in _of_clause(clause, atoms):
+        for rule in _of_clause(clause, named):
             joined.setdefault(_likeness(rule), (rule, []))[1].extend(rule.entries)
     return tuple(
         replace(rule, number=number, entries=tuple(entries))
@@ -56,27 +59,45 @@ def _likeness(rule: Rule) -> Hashable:
     """Equal for rules that may be joined. Capabilities may not: in which order they are granted shows."""
     if rule.caps is not None:
         return object()
-    return frozenset(rule.sources), rule.protocol, rule.postures, rule.via, rule.is_self
+    return id(rule.sources), rule.protocol, rule.postures, rule.via, rule.is_self
 
 
-def _of_clause(clause: Clause, atoms: Atoms) -> Iterator[Rule]:
+class _Named:
+    """Lists of selectors. All clauses of one ACL rule have the same list, which may be long."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.atoms = atoms
+        self._known: dict[int, tuple[Selectors, int]] = {}
+        self._distinct: dict[frozenset[Selector], Selectors] = {}
+
+    def sources(self, selectors: Selectors) -> tuple[Selectors, int]:
+        """Each once, one object for all lists that name the same; and their bits."""
+        known = self._known.get(id(selectors))
+        if known is None:
+            distinct = tuple(dict.fromkeys(selectors))
+            distinct = self._distinct.setdefault(frozenset(distinct), distinct)
+            known = self._known[id(selectors)] = distinct, self.atoms.bits(distinct)
+        return known
+
+
+def _of_clause(clause: Clause, named: _Named) -> Iterator[Rule]:
     """Not yet numbered. Where nobody is named as a source, nothing is granted."""
-    sources = tuple(dict.fromkeys(clause.sources))
+    sources, mask = named.sources(clause.sources)
     rule = Rule(
         number=0,
         sources=sources,
-        source_mask=atoms.bits(sources),
+        source_mask=mask,
         entries=(),
-        postures=atoms.posture_bits(clause.postures),
-        via=atoms.bits(Selector(Kind.TAG, tag) for tag in clause.via),
+        postures=named.atoms.posture_bits(clause.postures),
+        via=named.atoms.bits(Selector(Kind.TAG, tag) for tag in clause.via),
     )
     if sources and clause.destinations:
-        yield from _towards(clause, clause.destinations, rule, atoms)
+        yield from _towards(clause, clause.destinations, rule, named)
     if sources and clause.has_self and not clause.via:
-        yield from _towards(clause, (SELF,), replace(rule, is_self=True), atoms)
+        yield from _towards(clause, (SELF,), replace(rule, is_self=True), named)
 
 
-def _towards(clause: Clause, destinations: tuple[Selector, ...], rule: Rule, atoms: Atoms) -> Iterator[Rule]:
+def _towards(clause: Clause, destinations: Selectors, rule: Rule, named: _Named) -> Iterator[Rule]:
     for protocol, ports in clause.ip:
         yield replace(rule, protocol=protocol, entries=tuple(Entry(one, ports) for one in destinations))
     entries = tuple(Entry(one) for one in destinations)
@@ -86,18 +107,18 @@ def _towards(clause: Clause, destinations: tuple[Selector, ...], rule: Rule, ato
     elif clause.app:
         yield replace(rule, caps=dict(clause.app), entries=entries)
         for name in clause.companions:
-            yield _returned(replace(rule, caps={name: None}), destinations, atoms)
+            yield _returned(replace(rule, caps={name: None}), destinations, named)
 
 
-def _returned(rule: Rule, destinations: tuple[Selector, ...], atoms: Atoms) -> Rule:
+def _returned(rule: Rule, destinations: Selectors, named: _Named) -> Rule:
     """The capability's other direction. A user's own nodes grant it to each other as it is."""
     if rule.is_self:
         return replace(rule, entries=(Entry(SELF),), postures=0, target_postures=rule.postures)
-    targets = tuple(dict.fromkeys(destinations))
+    targets, mask = named.sources(destinations)
     return replace(
         rule,
         sources=targets,
-        source_mask=atoms.bits(targets),
+        source_mask=mask,
         entries=tuple(Entry(source) for source in rule.sources),
         postures=0,
         target_postures=rule.postures,

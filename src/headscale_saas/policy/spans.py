@@ -61,17 +61,46 @@ def union(sets: Iterable[Iterable[Span]]) -> Spans:
 def difference(minuend: Spans, subtrahend: Spans) -> Spans:
     """What is in the first set and not in the second."""
     result: list[Span] = []
+    first, count = 0, len(subtrahend)
     for low, high in minuend:
-        rest = low
-        for from_, to in subtrahend:
-            if to < rest or from_ > high:
-                continue
+        while first < count and subtrahend[first][1] < low:
+            first += 1
+        rest, index = low, first
+        while index < count and subtrahend[index][0] <= high:
+            from_, to = subtrahend[index]
             if rest < from_:
                 result.append((rest, from_ - 1))
-            rest = to + 1
+            rest, index = max(rest, to + 1), index + 1
         if rest <= high:
             result.append((rest, high))
     return tuple(result)
+
+
+class Changing:
+    """A set that is put together step by step: one more span costs little, however many there are."""
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = []
+
+    def add(self, pieces: Spans) -> None:
+        for low, high in pieces:
+            first, last = self._between(low - 1, high + 1)
+            self._spans[first:last] = union((self._spans[first:last], ((low, high),)))
+
+    def remove(self, pieces: Spans) -> None:
+        for low, high in pieces:
+            first, last = self._between(low, high)
+            self._spans[first:last] = difference(tuple(self._spans[first:last]), ((low, high),))
+
+    def settled(self) -> Spans:
+        return tuple(self._spans)
+
+    def _between(self, low: int, high: int) -> tuple[int, int]:
+        """Which of the spans have an address between these."""
+        first = bisect_right(self._spans, low, key=_low)
+        if first and self._spans[first - 1][1] >= low:
+            first -= 1
+        return first, bisect_right(self._spans, high, key=_low)
 
 
 def intersection(one: Spans, other: Spans) -> Spans:
@@ -105,14 +134,19 @@ def networks(pieces: Iterable[Span]) -> Iterator[IPNetwork]:
         yield from summarize_address_range(address(low), address(high))
 
 
+def is_prefix(piece: Span) -> bool:
+    low, high = piece
+    size = high - low + 1
+    return size & (size - 1) == 0 and low & (size - 1) == 0
+
+
 def spelled(piece: Span) -> str:
     """As clients read it: `a`, `a/n` where one prefix says it all, else `low-high`."""
     low, high = piece
     if low == high:
         return str(address(low))
-    size = high - low + 1
-    if size & (size - 1) == 0 and low & (size - 1) == 0:
-        return f"{address(low)}/{address(low).max_prefixlen - size.bit_length() + 1}"
+    if is_prefix(piece):
+        return f"{address(low)}/{address(low).max_prefixlen - (high - low).bit_length()}"
     return ranged(piece)
 
 
