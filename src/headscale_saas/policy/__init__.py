@@ -16,7 +16,7 @@ program     a document, ready for any state: clauses, rules made of them, what e
 atoms       selectors as bits, so that a mask says which contain a node (resolving, prefixes, spans)
 members     the masks of all nodes of a state; classes: nodes that nothing tells apart
 resolution  a program at one state: implements Compiled; steps: from one state to the next
-ssh, attributes, postures   the sections of that name (ssh_sources)
+ssh, attributes, postures   the sections of that name (ssh_policies, ssh_sources)
 The other modules are parts of these, and say of which.
 """
 

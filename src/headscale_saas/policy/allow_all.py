@@ -1,6 +1,7 @@
 """The policy of a tailnet without one: everyone may reach everyone, and nothing else is granted."""
 
 from collections.abc import Hashable, Sequence
+from datetime import timedelta
 from types import MappingProxyType
 
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
@@ -56,6 +57,9 @@ class AllowAll:
 
     def ssh_policy(self, audience: Audience) -> SSHPolicy:
         return NO_SSH
+
+    def check_period(self, source: Node, target: Node) -> timedelta | None:
+        return None
 
     def node_attributes(self, node: Node) -> CapMap:
         return {}

@@ -1,6 +1,7 @@
 """What a compiled policy answers. It belongs to one state of one tailnet and never changes."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from headscale_saas.policy.language.document import PolicyRelays
@@ -47,6 +48,11 @@ class Compiled(Protocol):
 
     def ssh_policy(self, audience: Audience) -> SSHPolicy:
         """Who may log in at these viewers by Tailscale SSH. The same object while nothing changed."""
+
+    def check_period(self, source: Node, target: Node) -> timedelta | None:
+        """How long a check lasts that lets the source log in at the target by SSH: 0 = each is asked anew.
+        None: no rule asks for a check.
+        """
 
     def node_attributes(self, node: Node) -> CapMap:
         """Capabilities the policy adds to the node's own."""

@@ -1,6 +1,7 @@
 """A program at one state of a tailnet. It never changes; the next state's shares all that stays the same."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from itertools import chain
 from weakref import WeakKeyDictionary
@@ -74,6 +75,12 @@ class Resolution:
 
     def ssh_policy(self, audience: Audience) -> SSHPolicy:
         return self.parts.ssh.policy(audience.standing.ssh) if isinstance(audience, NodeClass) else NO_SSH
+
+    def check_period(self, source: Node, target: Node) -> timedelta | None:
+        if not (is_live(source) and is_live(target)):
+            return None
+        masks = self._members.masks
+        return self.program.ssh.check_period(source, masks[source.id], target, masks[target.id])
 
     def node_attributes(self, node: Node) -> CapMap:
         return self.program.attributes.of(node, self._members.masks.get(node.id, 0))

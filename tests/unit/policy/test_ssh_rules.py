@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.members import Members, members_of
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.ssh import ACCEPT, CHECK, SshPolicies
+from headscale_saas.policy.resolution import resolve
+from headscale_saas.policy.ssh_policies import ACCEPT, CHECK, SshPolicies
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailcfg.ssh import SSHPolicy
 from headscale_saas.tailnet.changes import Touched
@@ -69,8 +70,7 @@ class World:
         ]
 
     def period(self, source: Node, target: Node) -> timedelta | None:
-        masks = self.members.masks
-        return self.program.ssh.check_period(source, masks[source.id], target, masks[target.id])
+        return resolve(self.program, self.state).check_period(source, target)
 
 
 ROOT = {"root": "root"}
