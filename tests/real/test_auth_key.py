@@ -94,3 +94,20 @@ def test_a_tagged_key_makes_tagged_nodes(tailnet: Tailnet) -> None:
     assert person.peers()[label(tagged)]["Tags"] == ["tag:server"]
     assert person.whois(tagged.ipv4)["Node"]["Tags"] == ["tag:server"]
     assert tagged.whois(person.ipv4)["UserProfile"]["LoginName"].startswith("alice")
+
+
+def test_devices_that_were_deleted_while_they_were_off_come_back_with_new_node_keys(tailnet: Tailnet) -> None:
+    user = tailnet.create_user("alice")
+    key = tailnet.auth_key(user, "--reusable")
+    clients = tailnet.join(key, BOTH)
+    before = {client.node_key() for client in clients}
+    gone = {node["id"] for node in tailnet.nodes().values()}
+    together(Client.stop, clients)
+    for node in gone:
+        tailnet.cli("nodes", "delete", "-i", str(node), "--force")
+    together(Client.start, clients)
+    until_each("needs a login", clients, lambda client: client.status()["BackendState"] == "NeedsLogin", 20)
+    together(lambda client: client.up(key), clients)
+    all_ping(clients, by_address)
+    assert not before & {client.node_key() for client in clients}
+    assert not gone & {node["id"] for node in tailnet.nodes().values()}
