@@ -70,10 +70,11 @@ def _patience(config: Config, problem: Error) -> float:
     """How many seconds are worth waiting altogether for this to pass."""
     may_pass = isinstance(problem, Unavailable) and problem.code != "locked_out"
     may_pass |= problem.code in {"schema_too_old", "roles_missing"}  # a server may be just about to do it
+    has_own = config.database.dsn is None and is_starting(config.state_dir / "postgres")
+    may_pass |= has_own and problem.code == "locked_out"  # its PostgreSQL is up before our database is made
     if not may_pass:
         return 0
-    is_asked_for = "timeout" in config.cli.model_fields_set
-    if not is_asked_for and config.database.dsn is None and is_starting(config.state_dir / "postgres"):
+    if has_own and "timeout" not in config.cli.model_fields_set:
         return STARTING_SECONDS
     return config.cli.timeout.total_seconds()
 
