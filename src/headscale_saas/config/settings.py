@@ -62,8 +62,8 @@ class Noise(Section):
     private_key_path: Path = setting(
         Path(),
         "The Noise private key, made if missing. It belongs to the whole service: every process needs the "
-        "same one, and losing it logs every node out. The database holds it too, wrapped with `secrets.key_path`, "
-        "and says which of several keys serves (`docs/howto/rotate-the-noise-key.md`).",
+        "same one, and losing it logs every node out. The database holds it too, wrapped with "
+        "`secrets.key_path`, and says which of several keys serves (`docs/howto/rotate-the-noise-key.md`).",
         shown="`<state_dir>/noise_private.key`",
     )
 
