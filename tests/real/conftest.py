@@ -68,7 +68,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     world = getattr(item, "funcargs", {})
-    if report.failed and "service" in world:
+    if report.failed and "service" in world and world["service"].host.directory.exists():
         clients = world["machines"].lent if "machines" in world else []
         pictures = [client.picture() for client in clients] + [world["service"].picture()]
         report.sections.append(("the lab when it failed", "\n".join(pictures)))

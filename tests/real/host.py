@@ -190,10 +190,10 @@ class Host:
         done = self.run("ping", "-q", f"-c{count}", f"-W{seconds:g}", "-i0.2", address, check=False)
         return done.returncode == 0
 
-    def forward(self, enabled: bool) -> None:
-        """Whether the machine passes on what is not for itself: a router must."""
+    def forward(self) -> None:
+        """Makes the machine pass on what is not for itself, for good, as a router does."""
         for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-            self.run("sh", "-c", f"echo {int(enabled)} >/proc/sys/net/{switch}")
+            self.run("sh", "-c", f"echo 1 >/proc/sys/net/{switch}")
 
     def add_user(self, name: str) -> None:
         """Makes an account on this machine alone, that can log in; its home is the host's directory."""

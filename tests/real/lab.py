@@ -118,11 +118,10 @@ class Lab:
             *(f"route add {ip_interface(address).network} dev {name}" for address in (ipv4, ipv6)),
         )
         host.network("route add default via fe80::1 dev eth0")
-        router.forward(True)
+        router.forward()
         try:
             yield host
         finally:
-            router.forward(False)
             router.network(f"link del {name}")
             host.close()
 

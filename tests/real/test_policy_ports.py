@@ -87,6 +87,7 @@ def test_changes_in_a_row_are_each_in_force_within_a_second(
 
 def test_a_refused_policy_changes_nothing(both: Pair, knocks: tuple[list[Knocks], list[Knocks]]) -> None:
     [tailnet, _], [at_targets, _] = both, knocks
+    shut(tailnet, at_targets)
     at = tailnet.set_policy(only(PORT))
     opened = at + max(each.opened(at) for each in at_targets)
     failing = only(OTHER_PORT) | {"tests": [{"src": "alice@", "accept": [f"100.64.0.2:{PORT}"]}]}

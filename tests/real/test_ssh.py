@@ -118,6 +118,7 @@ def test_the_clients_own_command_logs_in_by_name(people: People) -> None:
 def test_a_user_whom_no_rule_names_is_refused(people: People) -> None:
     """Though the network lets him connect, and see the banner."""
     people.tailnet.set_policy(policy(accept("alice@", "deploy")))
+    log_in(alice_at_servers(people), "deploy")
     for server in people.servers:
         assert not logs_in(people.bob, server, "deploy")
         assert REFUSALS.search(people.bob.refuses("ssh", f"deploy@{label(server)}", "id"))

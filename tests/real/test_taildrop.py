@@ -122,6 +122,7 @@ def test_a_policy_about_ports_makes_no_difference(people: People) -> None:
 
 
 def test_nothing_is_sent_where_nothing_is_seen(people: People) -> None:
+    assert put(people.new, people.old) == 200
     people.tailnet.set_policy({"acls": []})
     name = label(people.old)
     until("the other to be gone", lambda: name not in people.new.peers(), 10)
