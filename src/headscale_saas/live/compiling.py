@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from headscale_saas.observe import get_logger
-from headscale_saas.policy import Compiled, advance, compile_policy
+from headscale_saas.policy import Compiled, advance, compile_policy, compile_whole
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import TailnetId
 from headscale_saas.tailnet.state import TailnetState
@@ -66,7 +66,7 @@ class Compiling:
     def _begin(self, tailnet: TailnetId, state: TailnetState) -> None:
         self.forget(tailnet)
         loop = asyncio.get_running_loop()
-        compilation = loop.run_in_executor(self._thread, compile_policy, state.policy_text, state)
+        compilation = loop.run_in_executor(self._thread, compile_whole, state.policy_text, state)
         self._begun[tailnet] = state, compilation
         compilation.add_done_callback(lambda _: self._end(tailnet, compilation))
 

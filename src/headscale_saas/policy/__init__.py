@@ -24,7 +24,7 @@ from headscale_saas.policy.approvers import Approvers
 from headscale_saas.policy.checking import FailedTests, check
 from headscale_saas.policy.chunks import changed_chunks
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
-from headscale_saas.policy.engine import advance, compile_policy
+from headscale_saas.policy.engine import advance, compile_policy, compile_whole
 from headscale_saas.policy.explain import explain
 
 __all__ = [
@@ -37,5 +37,6 @@ __all__ = [
     "changed_chunks",
     "check",
     "compile_policy",
+    "compile_whole",
     "explain",
 ]

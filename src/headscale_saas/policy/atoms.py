@@ -5,6 +5,7 @@ the identity provider is a token too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.language.document import Document
@@ -29,6 +30,9 @@ MOST_DEVICES = 1024
 """So many kinds of devices are remembered with the postures they have."""
 
 FEW = 32
+
+Numbers = dict[str, list[int]]
+"""Numbers of selectors by what they name."""
 
 IDENTITY_KINDS = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG})
 
@@ -95,8 +99,7 @@ class Atoms:
         return self._numbers.get(selector)
 
     def bits(self, selectors: Iterable[Selector]) -> int:
-        numbers = self._numbers
-        return _mask(numbers[one] for one in selectors if one in numbers)
+        return _mask(self._known(selectors))
 
     def posture_bits(self, names: Iterable[str]) -> int:
         return _mask(self._postures[name] for name in names if name in self._postures)
@@ -107,14 +110,11 @@ class Atoms:
 
     def identity(self, tags: tuple[str, ...], owner: User | None) -> int:
         """The part of the mask that all nodes of this owner, or with these tags, have in common."""
-        mask = self._everyone
         if tags:
-            mask |= self._tagged
-            for tag in tags:
-                mask |= self._by_tag.get(tag, 0)
-        elif owner is not None:
-            mask |= self._of_user(owner)
-        return mask
+            owned = chain(self._tagged, *(self._by_tag.get(tag, ()) for tag in tags))
+        else:
+            owned = chain(self._of_user(owner) if owner is not None else ())
+        return _mask(chain(self._everyone, owned))
 
     def place(self, node: Node) -> int:
         """The part of the mask that comes from the node's addresses and what it reports."""
@@ -141,38 +141,40 @@ class Atoms:
             self._held[key] = mask
         return mask
 
-    def _of_user(self, user: User) -> int:
-        mask = self._by_role[user.role]
+    def _of_user(self, user: User) -> Iterator[int]:
+        yield from self._by_role[user.role]
         for token in tokens_of(user):
-            mask |= self._by_login.get(token, 0)
-        mask |= self._by_domain.get(user.login_name.rpartition("@")[2], 0)
-        return mask
+            yield from self._by_login.get(token, ())
+        yield from self._by_domain.get(user.login_name.rpartition("@")[2], ())
 
     def _index_identities(self) -> None:
-        self._everyone = self.bits((ANY, DANGER_ALL))
-        self._tagged = self.bit(TAGGED)
-        self._by_login: dict[str, int] = {}
-        self._by_domain: dict[str, int] = {}
-        self._by_tag: dict[str, int] = {}
-        self._by_role = {role: self._role_bits(role) for role in Role}
-        for selector in self._numbers:
+        self._everyone = self._known((ANY, DANGER_ALL))
+        self._tagged = self._known((TAGGED,))
+        self._by_role = {role: self._known(_groups_of(role)) for role in Role}
+        self._by_login: Numbers = {}
+        self._by_domain: Numbers = {}
+        self._by_tag: Numbers = {}
+        for selector, number in self._numbers.items():
             if selector.kind in IDENTITY_KINDS:
-                self._index(selector, self.bit(selector))
+                self._index(selector, number)
 
-    def _role_bits(self, role: Role) -> int:
-        names = (name for name, roles in ROLES.items() if role in roles)
-        return self.bits(Selector(Kind.AUTOGROUP, name) for name in names)
+    def _known(self, selectors: Iterable[Selector]) -> list[int]:
+        return [self._numbers[one] for one in selectors if one in self._numbers]
 
-    def _index(self, selector: Selector, bit: int) -> None:
+    def _index(self, selector: Selector, number: int) -> None:
         if selector.kind is Kind.GROUP:
             for member in self._document.groups.get(selector.name, ()):
-                self._index(member, bit)
+                self._index(member, number)
         elif selector.kind is Kind.USER:
-            _add(self._by_login, selector.name, bit)
+            self._by_login.setdefault(selector.name, []).append(number)
         elif selector.kind is Kind.DOMAIN:
-            _add(self._by_domain, selector.name, bit)
+            self._by_domain.setdefault(selector.name, []).append(number)
         else:
-            _add(self._by_tag, selector.name, bit)
+            self._by_tag.setdefault(selector.name, []).append(number)
+
+
+def _groups_of(role: Role) -> Iterator[Selector]:
+    return (Selector(Kind.AUTOGROUP, name) for name, roles in ROLES.items() if role in roles)
 
 
 def tokens_of(user: User) -> set[str]:
@@ -186,7 +188,3 @@ def _may_contain_nodes(selector: Selector) -> bool:
         or selector in (ANY, DANGER_ALL, TAGGED)
         or (selector.kind is Kind.AUTOGROUP and selector.name in ROLES)
     )
-
-
-def _add(table: dict[str, int], key: str, bit: int) -> None:
-    table[key] = table.get(key, 0) | bit

@@ -13,7 +13,7 @@ MOST_IPSETS = 1000
 MOST_SOURCES = 200_000
 MOST_DESTINATIONS = 200_000
 
-A_GRANT = 10
+A_GRANT = 40
 """What a capability on one destination weighs: more than an address with a port."""
 A_RANGE = 100
 """What a range of addresses may be in prefixes."""

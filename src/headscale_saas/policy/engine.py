@@ -1,6 +1,8 @@
 """From a policy text to what it means for one state, at once or step by step."""
 
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Collection
+from threading import Lock
 
 from headscale_saas.errors import Invalid, Unavailable
 from headscale_saas.policy.allow_all import AllowAll, allow_all
@@ -11,8 +13,13 @@ from headscale_saas.policy.resolution import Resolution, resolve
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.state import TailnetState
 
-MOST_PROGRAMS = 128
-"""Kept, though no tailnet may use them any more: a policy is often tried, stored and compiled in turn."""
+MOST_TEXT = 4 << 20
+MOST_PROGRAMS = 256
+"""Of programs that are kept though no tailnet may use them any more (many tailnets have the same policy). The
+characters are those of all their texts: a program takes up to a hundred times as much."""
+
+_programs: OrderedDict[str, Program] = OrderedDict()
+_lock = Lock()
 
 
 def compile_policy(text: str | None, state: TailnetState) -> Compiled:
@@ -23,16 +30,40 @@ def compile_policy(text: str | None, state: TailnetState) -> Compiled:
     return resolve(program_of(text), state) if text else allow_all(state)
 
 
-@lru_cache(maxsize=MOST_PROGRAMS)
+def compile_whole(text: str | None, state: TailnetState) -> Compiled:
+    """The same, with all that is otherwise made when it is first asked for: in a thread beside the loop time
+    does not matter."""
+    compiled = compile_policy(text, state)
+    if isinstance(compiled, Resolution):
+        compiled.warm()
+    return compiled
+
+
 def program_of(text: str) -> Program:
     """The part of compiling that asks for no state; may be called beforehand, in any thread. Raises as
     `compile_policy` does."""
-    try:
-        return Program(parse(text))
-    except Invalid as fault:
-        raise Unavailable(
-            f"the policy is not understood: {fault.message}", code="policy_not_understood"
-        ) from fault
+    with _lock:
+        program = _programs.get(text)
+    if program is None:
+        try:
+            program = Program(parse(text))
+        except Invalid as fault:
+            message = f"the policy is not understood: {fault.message}"
+            raise Unavailable(message, code="policy_not_understood") from fault
+    _keep(text, program)
+    return program
+
+
+def _keep(text: str, program: Program) -> None:
+    with _lock:
+        _programs[text] = program
+        _programs.move_to_end(text)
+        while len(_programs) > 1 and _are_many(_programs):
+            _programs.popitem(last=False)
+
+
+def _are_many(texts: Collection[str]) -> bool:
+    return len(texts) > MOST_PROGRAMS or sum(map(len, texts)) > MOST_TEXT
 
 
 def advance(compiled: Compiled, before: TailnetState, after: TailnetState, touched: Touched) -> Compiled:

@@ -110,6 +110,12 @@ class Resolution:
         parts = Step(self.program, self.parts, before, after, touched).parts()
         return self if parts is self.parts else Resolution(self.program, parts)
 
+    def warm(self) -> None:
+        """Makes what every class is told of itself."""
+        for of in self._in_class:
+            self.filters(of)
+            self.ssh_policy(of)
+
     def _found_moved(self, before: "Resolution") -> frozenset[NodeId]:
         """Nodes that came or went are not among them: their rows did."""
         old = before._classes
