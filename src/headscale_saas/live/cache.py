@@ -122,9 +122,10 @@ class Cache:
         before = self._snapshots.get(tailnet)
         compiled: Compiled | None
         if before is not None and before.state.policy_text == state.policy_text:
+            self.compiling.forget(tailnet)
             compiled = advance(before.compiled, before.state, state, touched)
         else:
-            compiled = self.compiling.compiled(tailnet, state, touched)
+            compiled = self.compiling.compiled(tailnet, state)
         if compiled is None:
             return None
         snapshot = Snapshot(state, compiled, self.environment)

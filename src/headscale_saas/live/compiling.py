@@ -32,11 +32,8 @@ class Compiling:
         self._begun: dict[TailnetId, tuple[TailnetState, Compilation]] = {}
         self.ready: Callable[[TailnetId], None] = lambda _tailnet: None
 
-    def compiled(self, tailnet: TailnetId, state: TailnetState, touched: Touched) -> Compiled | None:
-        """The state's policy compiled for it; None: not yet. Raises Unavailable where it cannot be.
-
-        `touched` names all rows that may have changed since the state of an earlier call.
-        """
+    def compiled(self, tailnet: TailnetId, state: TailnetState) -> Compiled | None:
+        """The state's policy compiled for it; None: not yet. Raises Unavailable where it cannot be."""
         if is_small(state):
             self.forget(tailnet)
             return compile_policy(state.policy_text, state)
@@ -48,8 +45,9 @@ class Compiling:
         if not compilation.done():
             return None
         del self._begun[tailnet]
-        nodes = touched.nodes | known.nodes.keys()
-        users = touched.users | known.users.keys()
+        # Whoever asks knows what changed since he asked last, which may be later than what was compiled.
+        nodes = frozenset(known.nodes.keys() | state.nodes.keys())
+        users = frozenset(known.users.keys() | state.users.keys())
         everything = Touched(nodes=nodes, users=users, settings=True)
         return advance(compilation.result(), known, state, everything)
 
