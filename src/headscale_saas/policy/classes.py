@@ -17,7 +17,7 @@ from headscale_saas.tailnet.routes import EXIT_ROUTES, usable_routes
 
 
 class Own(NamedTuple):
-    """What a node that advertises routes has for itself; `routes` are those it may serve."""
+    """What a node that takes more than its own addresses has for itself; `routes` are those it may serve."""
 
     node: NodeId
     addresses: Addresses
@@ -116,7 +116,7 @@ class Classes:
     def of(self, node: Node, mask: int) -> NodeClass:
         program = self._program
         user = node.user_id if mask & program.personal else None
-        own = _own(node) if node.hostinfo.routable_ips else None
+        own = _own(node) if takes_more(node) else None
         standing = Standing(mask, user, program.ssh.standpoint(node, mask), own)
         key = standing.key
         known = self._known.get(key)
@@ -126,6 +126,14 @@ class Classes:
 
     def forget_all_but(self, classes: Iterable[NodeClass]) -> None:
         self._known = {of.standing.key: of for of in classes}
+
+
+def takes_more(node: Node) -> bool:
+    """Whether its client takes packets to other addresses than its own: those behind the routes it advertises;
+    on an app connector also 0.0.0.0 and ::, which stand for asking it for names
+    (`ipnlocal/local.go:updateFilterLocked`, `peerapi.go:replyToDNSQueries`).
+    """
+    return bool(node.hostinfo.routable_ips or node.hostinfo.app_connector)
 
 
 def _own(node: Node) -> Own:

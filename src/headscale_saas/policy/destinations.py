@@ -1,7 +1,7 @@
 """What a class of nodes is told about the destinations of a rule: those that concern it, in wire form.
 
-A node that advertises no routes takes packets to its own addresses only, so `*` stands for these there, and
-all such nodes share one text. One that does is told its own addresses.
+Most nodes take packets to their own addresses only, so `*` stands for these there, and all such nodes share
+one text. One that takes more (`classes.takes_more`) is told its own addresses.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -37,26 +37,36 @@ class Deliveries:
 
     def __init__(self) -> None:
         self._of: dict[NodeClass, tuple[Delivery, ...]] = {}
-        self._known: dict[Hashable, Delivery] = {}
+        self._known: dict[tuple[int, UserId | None], dict[Hashable, Delivery]] = {}
 
     def of(self, of: NodeClass) -> tuple[Delivery, ...]:
         """In order of the rules."""
         found = self._of.get(of)
         if found is None:
-            made = (self._known.setdefault(_content(one), one) for one in _deliveries(of))
-            found = self._of[of] = tuple(made)
+            found = self._of[of] = tuple(map(self._as_known, _deliveries(of)))
         return found
+
+    def with_sources(self, rule: int, user: UserId | None) -> Iterable[Delivery]:
+        return self._known.get((rule, user), {}).values()
 
     def forget_all_but(self, classes: Iterable[NodeClass]) -> None:
         self._of = {of: self._of[of] for of in classes if of in self._of}
-        self._known = {_content(one): one for found in self._of.values() for one in found}
+        self._known = {}
+        for found in self._of.values():
+            for delivery in found:
+                self._as_known(delivery)
 
     def has(self, delivery: Delivery) -> bool:
-        return self._known.get(_content(delivery)) is delivery
+        return self._known.get((delivery.rule, delivery.user), {}).get(_content(delivery)) is delivery
+
+    def _as_known(self, delivery: Delivery) -> Delivery:
+        known = self._known.setdefault((delivery.rule, delivery.user), {})
+        return known.setdefault(_content(delivery), delivery)
 
 
 def _content(delivery: Delivery) -> Hashable:
-    return delivery.rule, delivery.user, delivery.ports, tuple(grant.dsts for grant in delivery.grants)
+    """Of those with the same sources."""
+    return delivery.ports, tuple(grant.dsts for grant in delivery.grants)
 
 
 def _deliveries(of: NodeClass) -> Iterator[Delivery]:

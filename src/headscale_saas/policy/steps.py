@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from operator import is_
 from typing import NamedTuple
 
-from headscale_saas.policy.classes import Classes, NodeClass
+from headscale_saas.policy.classes import Classes, NodeClass, takes_more
 from headscale_saas.policy.destinations import Deliveries
 from headscale_saas.policy.filtering import Filtering
 from headscale_saas.policy.members import Members, members_of
@@ -89,7 +89,7 @@ class Step:
 
     def _advertises_otherwise(self, node_id: NodeId) -> bool:
         old, new = self._rows(node_id)
-        return old is not new and _routes(old) != _routes(new)
+        return old is not new and _ways(old) != _ways(new)
 
     def _routing(self, classes: Mapping[NodeId, NodeClass]) -> Routing:
         known = self._old.routing
@@ -141,6 +141,11 @@ class Step:
 def _surroundings(state: TailnetState, routing: Routing) -> Surroundings:
     settings = state.tailnet.settings
     return Surroundings(space_of(settings.prefix_v4, settings.prefix_v6), routing.live)
+
+
+def _ways(node: Node | None) -> tuple[object, ...]:
+    """What a class depends on besides the mask and the liveness."""
+    return (*_routes(node), node is not None and takes_more(node))
 
 
 def _routes(node: Node | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
