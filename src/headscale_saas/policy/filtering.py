@@ -31,10 +31,11 @@ class Filtering:
         sources = self._sources.advanced(members, around, stale, users)
         after = Filtering(self._program, self._deliveries, sources)
         after._former_filters = self._former_filters | self._filters
-        after._former_parts = dict(self._former_parts)
-        for delivery, part in self._parts.items():
-            is_same = sources.is_known(delivery.rule, delivery.user)
-            (after._parts if is_same else after._former_parts)[delivery] = part
+        after._former_parts, after._parts = dict(self._former_parts), dict(self._parts)
+        for key in sources.outdated:
+            for delivery in self._deliveries.with_sources(*key):
+                if (part := after._parts.pop(delivery, None)) is not None:
+                    after._former_parts[delivery] = part
         return after
 
     def of(self, of: NodeClass) -> ChunkedFilters:

@@ -5,7 +5,7 @@ A piece has the nodes of one bucket (its name is the bucket's number, in hexadec
 of is made anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -80,22 +80,28 @@ class Sources:
     ) -> "Sources":
         """For the next state. `stale` are the rules, and `users` the owners, of nodes that changed."""
         after = Sources(self._program, members, around)
-        changed: Numbers | None = {node_id >> members.bits for node_id in members.changed}
         if around != self._around or members.bits != self._members.bits:
-            stale, users, changed = -1, frozenset(members.of_user), None
-        for key, pieces in self._known.items():
-            if stale >> key[0] & 1 and (key[1] is None or key[1] in users):
-                after._outdated[key] = pieces, changed
-            else:
-                after._known[key] = pieces
+            after._outdated = {key: (pieces, None) for key, (pieces, _) in self._outdated.items()}
+            after._outdated |= {key: (pieces, None) for key, pieces in self._known.items()}
+            return after
+        changed = {node_id >> members.bits for node_id in members.changed}
         for key, (pieces, numbers) in self._outdated.items():
-            both = None if numbers is None or changed is None else numbers | changed
-            after._outdated[key] = pieces, both
+            after._outdated[key] = pieces, None if numbers is None else numbers | changed
+        after._known = dict(self._known)
+        for key in self._keys(stale, users):
+            if (known := after._known.pop(key, None)) is not None:
+                after._outdated[key] = known, changed
         return after
 
-    def is_known(self, rule: int, user: UserId | None) -> bool:
-        """Whether nothing has to be made."""
-        return (rule, user) in self._known
+    def _keys(self, stale: RuleSet, users: frozenset[UserId]) -> Iterator[Key]:
+        for rule in indices(stale):
+            owners = users if self._program.rules[rule].is_self else (None,)
+            yield from ((rule, owner) for owner in owners)
+
+    @property
+    def outdated(self) -> Collection[Key]:
+        """Whose pieces have to be looked at again."""
+        return self._outdated.keys()
 
     def of(self, rule: int, user: UserId | None) -> Pieces:
         """The sources of the rule; of a rule to a user's own nodes those that are the user's."""
