@@ -129,8 +129,8 @@ class Classes:
 
 
 def takes_more(node: Node) -> bool:
-    """Whether its client takes packets to other addresses than its own: those behind the routes it advertises;
-    on an app connector also 0.0.0.0 and ::, which stand for asking it for names
+    """Whether its client takes packets to other addresses than its own: to those behind routes it advertises,
+    and on an app connector to 0.0.0.0 and ::, which ask whether a peer may ask it for names
     (`ipnlocal/local.go:updateFilterLocked`, `peerapi.go:replyToDNSQueries`).
     """
     return bool(node.hostinfo.routable_ips or node.hostinfo.app_connector)
