@@ -56,7 +56,7 @@ def accept(source: str, *users: str, to: str = "tag:server") -> Json:
 def ssh(client: Client, server: Client, account: str, *options: str) -> list[str]:
     """OpenSSH's command line, up to the command. It trusts the host keys of the netmap and no others."""
     keys = server_keys(client, server)
-    known = client.host.directory / "known_hosts"
+    known = client.host.directory / f"known_hosts-{server.host.name}"
     known.write_text("".join(f"{address} {key}\n" for address in server.addresses() for key in keys))
     trust = ["-oStrictHostKeyChecking=yes", f"-oUserKnownHostsFile={known}", "-oGlobalKnownHostsFile=none"]
     limits = ["-oBatchMode=yes", "-oConnectTimeout=5", "-oPubkeyAuthentication=no"]
