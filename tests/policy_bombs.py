@@ -9,7 +9,7 @@ from typing import Any
 
 Json = dict[str, Any]
 MEMBERS = "autogroup:member"
-TAG_OWNERS = {"tag:server": [], "tag:other": []}
+TAG_OWNERS: Json = {"tag:server": [], "tag:other": []}
 
 
 def rule(sources: list[str], destinations: list[str]) -> Json:
