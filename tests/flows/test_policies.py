@@ -286,6 +286,17 @@ async def test_routes_that_were_advertised_are_approved_by_a_new_policy(database
         assert "10.1.0.0/16" in (await home.node(router)).approved_routes
 
 
+async def test_no_policy_approves_routes_to_the_addresses_of_others(database_dsn: str) -> None:
+    """An approver of everything could otherwise draw the packets for another node to his own."""
+    async with world(database_dsn) as w:
+        home = await w.home()
+        advertised = ("100.64.0.1/32", "100.64.0.0/10", "127.0.0.0/8", "10.1.0.0/16", "fd7a:115c:a1e0::2/128")
+        router = a_node(1, tags=("tag:router",), hostinfo=Hostinfo(routable_ips=advertised))
+        await home.db.write(home.id, ADMIN, lambda tx: put_node(tx, router))
+        await put(home, APPROVERS.replace('"10.0.0.0/8"', '"::/0": ["tag:router"], "0.0.0.0/0"'))
+        assert (await home.node(router)).approved_routes == ("10.1.0.0/16",)
+
+
 async def test_the_policy_in_force_decides_within_the_transaction(database_dsn: str) -> None:
     async with world(database_dsn) as w:
         home = await w.home()

@@ -12,8 +12,10 @@ from headscale_saas.errors import Invalid, Unavailable
 from headscale_saas.policy.approvers import Approvers
 from headscale_saas.policy.language import parse
 from headscale_saas.store import policies
+from headscale_saas.store import settings as settings_row
 from headscale_saas.store.transactions import TailnetTx
-from headscale_saas.tailnet.model import IPNetwork, Node, User
+from headscale_saas.tailnet.approval import objection
+from headscale_saas.tailnet.model import IPNetwork, Node, Settings, User
 
 
 class Approvals(Protocol):
@@ -98,13 +100,19 @@ async def with_approved_routes(tx: TailnetTx, policy_of: PolicyOf, node: Node, u
     if set(node.hostinfo.routable_ips) <= set(node.approved_routes):
         return node
     approvals = await policy_of(tx)
-    return node if approvals is None else approved_by(approvals, node, user)
+    return node if approvals is None else approved_by(approvals, node, user, await settings_row.get(tx))
 
 
-def approved_by(approvals: Approvals, node: Node, user: User | None) -> Node:
-    """The node with what these approve; what is approved already stays so."""
-    new = set(node.hostinfo.routable_ips) - set(node.approved_routes)
-    approved = {route for route in new if approvals.approves_route(ip_network(route), user, node.tags)}
+def approved_by(approvals: Approvals, node: Node, user: User | None, settings: Settings) -> Node:
+    """The node with what these approve; what is approved already stays so. What no admin could approve, like
+    the addresses of other nodes, no policy does.
+    """
+    new = {text: ip_network(text) for text in {*node.hostinfo.routable_ips}.difference(node.approved_routes)}
+    approved = {
+        text
+        for text, route in new.items()
+        if approvals.approves_route(route, user, node.tags) and not objection(route, settings)
+    }
     return replace(node, approved_routes=tuple(sorted({*node.approved_routes, *approved})))
 
 

@@ -16,6 +16,7 @@ from headscale_saas.actions.policy_checks import checked
 from headscale_saas.actions.unified import unified
 from headscale_saas.errors import Conflict, Invalid, LimitReached, NotFound, Refused
 from headscale_saas.store import nodes, policies, users
+from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.policies import KEPT, PolicyRow, PolicyVersion
 from headscale_saas.store.transactions import TailnetTx
@@ -176,10 +177,10 @@ async def _approve(tx: TailnetTx, approvals: Approvals | None, version: PolicyVe
     if approvals is None:
         return ()
     approved = []
-    owners = {user.id: user for user in await users.find(tx)}
+    owners, settings = {user.id: user for user in await users.find(tx)}, await settings_row.get(tx)
     for before in await policies.routers(tx):
         owner = None if before.user_id is None else owners.get(before.user_id)
-        after = approved_by(approvals, before, owner)
+        after = approved_by(approvals, before, owner, settings)
         if await nodes.update(tx, before, after):
             routes = [list(before.approved_routes), list(after.approved_routes)]
             detail = {"approved_routes": routes, "policy": version.number}

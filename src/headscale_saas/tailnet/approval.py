@@ -1,4 +1,4 @@
-"""Routes as an admin approves them."""
+"""Which routes can be approved, by an admin or by the policy."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -28,14 +28,21 @@ def _checked(text: str, settings: Settings) -> IPNetwork:
         route = None
     if route is None:
         raise Invalid(f"parsing route {text[:64]!r}: it is not a prefix like 10.0.0.0/8", field="routes")
+    if problem := objection(route, settings):
+        raise Invalid(problem, field="routes")
+    return route
+
+
+def objection(route: IPNetwork, settings: Settings) -> str:
+    """Why nobody may approve the route: a node would draw packets that are for others. "" if one may."""
     if str(route) in EXIT_ROUTES:
-        return route
+        return ""
     if route.is_loopback or route.is_multicast or route.is_link_local or route.is_unspecified:
-        raise Invalid(f"route {route} cannot be reached through a node", field="routes")
+        return f"route {route} cannot be reached through a node"
     for own in (settings.prefix_v4, settings.prefix_v6, DEFAULT_PREFIX_V4, DEFAULT_PREFIX_V6):
         if own is not None and _overlaps(route, own):
-            raise Invalid(f"route {route} overlaps the tailnet's own addresses {own}", field="routes")
-    return route
+            return f"route {route} overlaps the tailnet's own addresses {own}"
+    return ""
 
 
 def _overlaps(route: IPNetwork, own: IPNetwork) -> bool:
