@@ -6,9 +6,9 @@ A chunk is one piece of a rule's sources towards the destinations that concern a
 from collections.abc import Iterable, Iterator, Mapping
 from weakref import ref
 
+from headscale_saas.policy.buckets import Addresses
 from headscale_saas.policy.compiled import Filters
 from headscale_saas.policy.destinations import Delivery
-from headscale_saas.policy.members import Addresses
 from headscale_saas.policy.rules import Rule
 from headscale_saas.policy.sources import Pieces
 from headscale_saas.tailcfg.filters import FilterRule

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import indices
-from headscale_saas.policy.members import Addresses, addresses_of
+from headscale_saas.policy.buckets import Addresses, addresses_of
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.ssh import Standpoint
 from headscale_saas.tailnet.model import Node, NodeId, UserId
@@ -54,6 +54,7 @@ class NodeClass:
         self.literals = program.atoms.overlapping(spans.of(self.subnets)) if self.subnets else 0
         self.sources = reach.sources(mask)
         self.self_sources = reach.self_sources(mask) if standing.user is not None else 0
+        self.self_holders = reach.self_holders(mask) if standing.user is not None else 0
         self.targets = reach.targets(mask)
         self.via_targets = 0
         self.hides_ipv4 = bool(mask & program.without_ipv4)
@@ -79,7 +80,7 @@ class NodeClass:
     def _reaches(self, other: "NodeClass") -> bool:
         return bool(
             self.sources & (other.targets | other.via_targets)
-            or (self.self_sources and self.standing.user == other.standing.user)
+            or (self.self_sources & other.self_holders and self.standing.user == other.standing.user)
             or (self.sources & self.via_targets and self._reaches_beside(other))
         )
 

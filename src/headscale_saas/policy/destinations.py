@@ -10,9 +10,9 @@ import msgspec
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import indices
+from headscale_saas.policy.buckets import Addresses
 from headscale_saas.policy.classes import NodeClass
 from headscale_saas.policy.language.selectors import ANY, INTERNET, Selector
-from headscale_saas.policy.members import Addresses
 from headscale_saas.policy.place import Place, prefixes
 from headscale_saas.policy.rules import Entry, Rule
 from headscale_saas.policy.spans import Span, Spans

@@ -6,11 +6,12 @@ What clients are sent is made of the program's rules elsewhere, and decides alik
 from collections.abc import Iterable, Iterator, Sequence
 
 from headscale_saas.policy import spans
+from headscale_saas.policy.buckets import Addresses, addresses_of
 from headscale_saas.policy.classes import NodeClass
 from headscale_saas.policy.clauses import Clause, Ports
 from headscale_saas.policy.destinations import spelling
 from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, Kind, Selector
-from headscale_saas.policy.members import Addresses, Members, addresses_of
+from headscale_saas.policy.members import Members
 from headscale_saas.policy.place import Place, prefixes
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.sources import EVERYBODY, Surroundings

@@ -13,8 +13,9 @@ from weakref import ref
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import indices
+from headscale_saas.policy.buckets import Addresses, Bucket
 from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, Selector
-from headscale_saas.policy.members import Addresses, Bucket, Members
+from headscale_saas.policy.members import Members
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.reach import RuleSet
 from headscale_saas.policy.rules import Rule
