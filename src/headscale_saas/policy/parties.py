@@ -41,7 +41,10 @@ class Parties:
     def named(self, word: str) -> list[Party]:
         """At least one. Raises NotFound for a word that means nobody."""
         word = word.strip()
-        found = self._by_name(word) or self._by_selector(word)
+        selector = recognise(word)
+        # A device may call itself what it likes: that must not hide whom the policy's words mean.
+        is_name = selector is None or selector.kind is Kind.HOST
+        found = self._by_selector(word, selector) or (self._by_name(word) if is_name else [])
         if not found:
             raise NotFound(f"{word[:200]!r} is no node, address, user or tag here", code="no_such_end")
         return found
@@ -65,8 +68,7 @@ class Parties:
         found = found or [node for node in self._nodes if node.hostname.lower() == word.lower()]
         return [_party(node) for node in found]
 
-    def _by_selector(self, word: str) -> list[Party]:
-        selector = recognise(word)
+    def _by_selector(self, word: str, selector: Selector | None) -> list[Party]:
         if selector is None:
             return []
         if selector.kind in OF_NODES:

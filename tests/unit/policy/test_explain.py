@@ -146,3 +146,17 @@ def test_ends_must_be_somebody(end: str) -> None:
 def test_protocols_must_be_known() -> None:
     with pytest.raises(Invalid):
         asked("laptop", "web", 22, "nonsense")
+
+
+def test_what_a_device_calls_itself_hides_nobody() -> None:
+    def sources(word: str) -> set[str]:
+        mimic = make_node(9, user_id=BOB.id, name="mimic", hostname=word)
+        state = make_state(*STATE.nodes.values(), mimic, users=(ALICE, BOB))
+        return {verdict.source for verdict in explain(PROGRAM, state, word, "web", 22)}
+
+    assert sources("alice@example.com") == {"laptop", "phone"}
+    assert sources("100.64.0.1") == {"laptop"}
+    assert sources("printer") == {"printer"}
+    assert sources("Bob's other one") == {"mimic"}
+    with pytest.raises(NotFound):
+        sources("tag:other")
