@@ -98,6 +98,10 @@ def test_an_empty_text_takes_a_policy_away_only_if_meant(
     assert cli("policy get").out == CLOSED
     assert put(cli, "empty", "--force") == "Policy updated."
     assert "acl policy not found" in cli.fails("policy get")
+    put(cli, "closed")
+    assert "everyone could reach everyone" in cli("policy rollback 2").err
+    assert cli("policy get").out == CLOSED
+    assert cli.ok("policy rollback 2 --force") == "Policy rolled back to version 2, as version 4."
 
 
 TESTED = """{

@@ -9,7 +9,7 @@ import pytest
 from tests.registration import Device, Home, World, world
 from tests.store_world import ADMIN, a_node, put_node
 
-from headscale_saas.actions import logins, nodes, policies, report
+from headscale_saas.actions import logins, nodes, policies, report, users
 from headscale_saas.actions.approvals import policy_of
 from headscale_saas.actions.outcome import Declined, Pending
 from headscale_saas.actions.policies import Policy, Put, etag_of
@@ -230,6 +230,16 @@ async def test_old_versions_are_forgotten_by_number_and_by_size(
         assert await numbers(home) == [6]
         await put(home, f"{CLOSED}//{'x' * 500}\n")
         assert await numbers(home) == [7]
+
+
+async def test_without_its_tests_a_policy_still_has_to_be_clear(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        await users.create_user(home.db, ADMIN, home.id, "eve", email="anna@")
+        text = '{"acls": [{"action": "accept", "src": ["anna@"], "dst": ["*:*"]}]}'
+        problem = await refused(Invalid, lambda: put(home, text, with_tests=False))
+        assert "multiple users found" in problem.message
+        assert (await in_force(home)).text == ""
 
 
 async def test_two_tailnets_have_nothing_of_each_others_policies(database_dsn: str) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from headscale_saas.actions.apart import CHECKS, apart
 from headscale_saas.actions.approvals import Approvals
 from headscale_saas.policy import Approvers, check, explain
-from headscale_saas.policy.checking import failures_of
+from headscale_saas.policy.checking import failures_of, refuse_ambiguous
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.tested import Failure
@@ -60,6 +60,8 @@ def checked(rows: Rows, text: str, *, with_tests: bool) -> Approvals | None:
     state = rows.state()
     domains = state.tailnet.settings.domains
     program = check(text, state, domains) if with_tests else _program(text, state)
+    if program is not None:
+        refuse_ambiguous(program.document, state.users.values())
     return None if program is None else Approvers(program.document)
 
 

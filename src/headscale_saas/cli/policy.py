@@ -186,6 +186,8 @@ async def _compared(session: Session, versions: list[int], file: str) -> tuple[i
 @with_server
 async def rollback(session: Session, version: int, comment: str) -> None:
     """Put the text of an older version in force again, as a new one."""
+    if version and not (await session.client.get_policy(version)).policy:
+        await _confirm_emptiness(session)
     put = await session.client.rollback_policy(version, comment=comment)
     done = f"Policy rolled back to version {version}, as version {put.version}."
     session.printer.result(put, "Policy unchanged." if put.unchanged else done)
