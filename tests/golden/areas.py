@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from ipaddress import ip_network
-from itertools import chain
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 from golden import wrong_cases
 from golden.cases import Case
-from golden.client import ClientFilter, Source, without_order
+from golden.client import ClientFilter, Source, ssh_decision, without_order
 from golden.forms import (
     ELSEWHERE,
     as_json,
@@ -54,6 +54,7 @@ class Comparison:
                 if self.case.is_reliable(hostname, member):
                     yield from faults(node, view)
             yield from self.both_faces(node)
+            yield from self.both_ssh_faces(node)
         yield from self.route_approval()
 
     def _areas(self) -> Iterator[tuple[str, Area]]:
@@ -116,9 +117,9 @@ class Comparison:
             yield from differ(f"{hostname} on {node.hostname}: capabilities", plain, ours)
 
     def ssh(self, node: Node, view: Mapping[str, Any]) -> Iterator[Fault]:
-        ours = as_json(self.compiled.ssh_policy(self.compiled.audience(node)).rules)
+        ours = [principals_in_order(rule) for rule in as_json(self.compiled.printed_ssh(node))]
         recorded = [principals_in_order(rule) for rule in view["ssh_rules"]]
-        yield from differ(f"{node.hostname}: SSH", recorded, [principals_in_order(rule) for rule in ours])
+        yield from differ(f"{node.hostname}: SSH", recorded, ours)
 
     def route_approval(self) -> Iterator[Fault]:
         decides = Approvers(parse(self.case.policy))
@@ -143,6 +144,16 @@ class Comparison:
             for source in self._sources[":" in target]:
                 granted = (without_order(face.capabilities(source, target)) for face in (printed, sent))
                 yield from differ((source.address, target, "capabilities"), *granted)
+
+    def both_ssh_faces(self, node: Node) -> Iterator[Fault]:
+        """The same of SSH rules; but a tagged node is not told that it may log in at itself."""
+        printed = as_json(self.compiled.printed_ssh(node))
+        sent = as_json(self.compiled.ssh_policy(self.compiled.audience(node)).rules)
+        logins = {"somebody", *(name for rule in printed for name in rule["sshUsers"])}
+        sources = [peer for peer in self.case.nodes.values() if peer.user_id or peer is not node]
+        for source, login in product((str(source.ipv4) for source in sources), logins):
+            decided = (ssh_decision(rules, source, login) for rules in (printed, sent))
+            yield from differ((source, login, node.hostname, "SSH"), *decided)
 
     def addresses_told(self, viewer: Node, node: Node) -> list[str]:
         hidden = self.compiled.hides_ipv4(self.compiled.audience(viewer), node)

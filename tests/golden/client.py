@@ -152,3 +152,13 @@ def without_order(capabilities: Mapping[str, list[Any]]) -> dict[str, list[str]]
         name: sorted(json.dumps(value, sort_keys=True) for value in values)
         for name, values in sorted(capabilities.items())
     }
+
+
+def ssh_decision(rules: Iterable[Rule], source: str, login: str) -> tuple[Any, ...] | None:
+    """What a login comes to: the action, the local user and the environment taken; None: it is refused."""
+    for rule in rules:
+        users: Mapping[str, str] = rule.get("sshUsers") or {}
+        local = users.get(login, users.get("*", ""))
+        if local and any(principal.get("nodeIP") == source for principal in rule["principals"]):
+            return rule["action"], login if local == "=" else local, rule.get("acceptEnv")
+    return None

@@ -9,14 +9,14 @@ checking    check: may this text be put in force? Runs its tests (policy_tests, 
 approvers   Approvers: tags, routes and address pools that need no admin
 explain     explain: why a connection is allowed, or what is missing (parties, verdicts)
 connections, questions   may this address open that port, asked of the clauses one pair at a time
-printed     a node's packet filter as the real service writes it
+printed, ssh_printed   what a node is told as the real service writes it
 
 How it is compiled
 program     a document, ready for any state: clauses, rules made of them, what each selector means
 atoms       selectors as bits, so that a mask says which contain a node (resolving, prefixes, spans)
 members     the masks of all nodes of a state; classes: nodes that nothing tells apart
 resolution  a program at one state: implements Compiled; steps: from one state to the next
-ssh, attributes, postures   the sections of that name (ssh_policies, ssh_sources)
+ssh, attributes, postures   the sections of that name (ssh_plans, ssh_policies, ssh_sources)
 The other modules are parts of these, and say of which.
 """
 

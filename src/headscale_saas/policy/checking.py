@@ -13,8 +13,10 @@ from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.language.quoting import quoted
 from headscale_saas.policy.language.selectors import Kind, Selector
+from headscale_saas.policy.members import members_of
 from headscale_saas.policy.policy_tests import run_tests
 from headscale_saas.policy.program import Program
+from headscale_saas.policy.ssh_policies import MOST_PRINCIPALS, SshPolicies
 from headscale_saas.policy.ssh_tests import run_ssh_tests
 from headscale_saas.policy.tested import MOST_STEPS, Budget, Failure
 from headscale_saas.tailnet.model import User
@@ -45,6 +47,7 @@ def check(text: str, state: TailnetState, domains: Collection[str] = ()) -> Prog
         return None
     program = Program(parse(text, domains=domains))
     refuse_ambiguous(program.document, state.users.values())
+    refuse_ssh_flood(program, state)
     failures = failures_of(program, state)
     if failures:
         raise FailedTests(failures)
@@ -74,6 +77,20 @@ def _selectors(value: object) -> Iterator[Selector]:
     elif isinstance(value, tuple):
         for item in value:
             yield from _selectors(item)
+
+
+def refuse_ssh_flood(program: Program, state: TailnetState) -> None:
+    """Raises PolicyError if a node would have to be told of so many SSH logins that most were left out."""
+    if not program.ssh.rules:
+        return
+    members = members_of(program.atoms, state)
+    policies = SshPolicies(program.ssh, members, state.users)
+    points = (program.ssh.standpoint(node, members.masks[node.id]) for node in state.nodes.values())
+    kinds = {(point.everyone, point.own): point for point in points}
+    largest = max(map(policies.size, kinds.values()), default=0)
+    if largest > MOST_PRINCIPALS:
+        text = f"the SSH rules let in from {largest} addresses at one node, more than {MOST_PRINCIPALS}"
+        raise PolicyError(text, code="too_large")
 
 
 def failures_of(program: Program, state: TailnetState, *, steps: int = MOST_STEPS) -> tuple[Failure, ...]:

@@ -13,10 +13,11 @@ from headscale_saas.policy.language.document import PolicyRelays
 from headscale_saas.policy.members import is_live
 from headscale_saas.policy.printed import Printer
 from headscale_saas.policy.program import Program
+from headscale_saas.policy.ssh_printed import printed_ssh
 from headscale_saas.policy.steps import Parts, Step, parts_of
 from headscale_saas.tailcfg.filters import FilterRule
 from headscale_saas.tailcfg.node import CapMap
-from headscale_saas.tailcfg.ssh import SSHPolicy
+from headscale_saas.tailcfg.ssh import SSHPolicy, SSHRule
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import Node, NodeId
 from headscale_saas.tailnet.state import TailnetState
@@ -95,6 +96,12 @@ class Resolution:
     def printed(self, node: Node) -> tuple[FilterRule, ...]:
         """The node's packet filter as the real service would write it: for people and tests."""
         return self._printer.rules(node, self._classes[node.id]) if is_live(node) else ()
+
+    def printed_ssh(self, node: Node) -> tuple[SSHRule, ...]:
+        """The same of the node's SSH rules."""
+        if not is_live(node):
+            return ()
+        return printed_ssh(self.program.ssh, self.parts.ssh.sources, node, self._members.masks[node.id])
 
     def moved_since(self, before: Compiled) -> frozenset[NodeId] | None:
         if self is before:

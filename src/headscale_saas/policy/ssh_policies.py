@@ -1,39 +1,32 @@
-"""The SSH policies that nodes are told: the rules of their standpoint, with everyone who may log in.
+"""The SSH policies that nodes are told: the plan of their standpoint, with everyone who may log in.
 
-Principals are addresses, in the order of strings.
+It lets in whom the rules as the real service writes them let in (`ssh_printed`), but there are fewer of them.
 """
 
 from collections.abc import Iterator, Mapping
-
-import msgspec
+from typing import NamedTuple
 
 from headscale_saas.policy.members import Members
-from headscale_saas.policy.ssh import CompiledRule, Part, SshRules, Standpoint
-from headscale_saas.policy.ssh_sources import Everyone, Principals, Sources
-from headscale_saas.tailcfg.ssh import SSHAction, SSHPolicy, SSHRecorderFailureAction
+from headscale_saas.policy.ssh import RuleSet, SshRules, Standpoint, local_part
+from headscale_saas.policy.ssh_actions import action_of
+from headscale_saas.policy.ssh_plans import Plans, Run, Step, joined
+from headscale_saas.policy.ssh_sources import Everyone, Principals, SourceSets
+from headscale_saas.tailcfg.ssh import SSHPolicy
 from headscale_saas.tailcfg.ssh import SSHRule as WireRule
 from headscale_saas.tailnet.model import User, UserId
 
-ACCEPT = SSHAction(
-    accept=True,
-    allow_agent_forwarding=True,
-    allow_local_port_forwarding=True,
-    allow_remote_port_forwarding=True,
-)
-# The host is never looked up: clients ask over the connection they have to us.
-CHECK = SSHAction(
-    hold_and_delegate="https://unused/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID?local_user=$LOCAL_USER"
-)
-RECORDER_PORT = 80
-NOT_RECORDED = SSHRecorderFailureAction(
-    reject_session_with_message="The session cannot be recorded.",
-    terminate_session_with_message="The session can no longer be recorded.",
-)
+MOST_PRINCIPALS = 200_000
+"""What one policy may tell: some 6 MB. What is past it is left out, and lets nobody in."""
 
 Made = dict[Standpoint, tuple[list[object], SSHPolicy]]
 """Policies, each with all that it was made of."""
-SourcesKey = tuple[int, int, bool]
-"""Selectors, postures, and whether logins matter."""
+
+
+class Placed(NamedTuple):
+    """A step, and who its sources are."""
+
+    step: Step
+    everyone: Everyone
 
 
 class SshPolicies:
@@ -46,89 +39,89 @@ class SshPolicies:
         users: Mapping[UserId, User],
         before: "SshPolicies | None" = None,
     ) -> None:
-        self._rules = rules.rules
-        self._members = members
-        self._users = users
-        self._sources: dict[SourcesKey, Sources] = {}
+        self.sources: SourceSets = SourceSets(members, users, before.sources if before else None)
+        self._plans: Plans = before._plans if before else Plans(rules)
+        self._placed: dict[tuple[RuleSet, RuleSet], list[Placed]] = {}
         self._made: Made = {}
         self._former: Made = (before._made or before._former) if before else {}
-        self._former_sources: dict[SourcesKey, Sources] = (
-            before._former_sources | before._sources if before else {}
-        )
 
     def policy(self, standpoint: Standpoint) -> SSHPolicy:
-        if standpoint in self._made:
-            return self._made[standpoint][1]
-        depends_on = list(self._depends_on(standpoint))
+        if standpoint not in self._made:
+            self._made[standpoint] = self._found(standpoint)
+        return self._made[standpoint][1]
+
+    def size(self, standpoint: Standpoint) -> int:
+        """How many principals the policy has, but for those of users' own devices."""
+        return sum(len(everyone) for step, everyone in self._steps(standpoint) if not step.is_own)
+
+    def _found(self, standpoint: Standpoint) -> tuple[list[object], SSHPolicy]:
+        steps, user = self._steps(standpoint), standpoint.user
+        depends_on = [one for step in steps for one in self._depends_on(step, user)]
         known = self._former.get(standpoint)
-        if known is None or known[0] != depends_on:
-            rules = tuple(rule for part in standpoint for rule in self._rendered(part))
-            known = (depends_on, SSHPolicy(rules=rules))
-        self._made[standpoint] = known
-        return known[1]
+        if known is not None and known[0] == depends_on:
+            return known
+        rules = (rule for step in steps for rule in self._rules(step, user))
+        return depends_on, SSHPolicy(rules=tuple(_bounded(rules)))
 
-    def _depends_on(self, standpoint: Standpoint) -> Iterator[object]:
-        for part in standpoint:
-            rule = self._rules[part.rule]
-            everyone = self._sources_of(rule)
-            if part.node is not None:
-                yield everyone.of_node(part.node)
-            elif part.user is not None:
-                yield everyone.of_user(part.user), everyone.logins.get(part.user)
-            else:
-                yield everyone
-            if rule.recorders:
-                yield self._recorders_of(rule)
+    def _steps(self, standpoint: Standpoint) -> list[Placed]:
+        """Of a run, those with the same sources, however they are named, are one here."""
+        key = standpoint.everyone, standpoint.own
+        if key not in self._placed:
+            runs = self._plans.of(*key)
+            self._placed[key] = [placed for run in runs for placed in self._joined(run)]
+        return self._placed[key]
 
-    def _sources_of(self, rule: CompiledRule) -> Everyone:
-        return self._everyone((rule.sources, rule.postures, bool(rule.domains)))
+    def _joined(self, run: Run) -> Iterator[Placed]:
+        alike: dict[tuple[int, bool], tuple[Everyone, list[Step]]] = {}
+        for step in run:
+            everyone = self.sources.of(step.like.sources, step.like.postures)
+            alike.setdefault((id(everyone), step.is_own), (everyone, []))[1].append(step)
+        return (Placed(joined(steps), everyone) for everyone, steps in alike.values())
 
-    def _recorders_of(self, rule: CompiledRule) -> Everyone:
-        return self._everyone((rule.recorders, 0, False))
+    def _depends_on(self, placed: Placed, user: UserId | None) -> Iterator[object]:
+        yield _of_whom(placed, user)
+        if placed.step.domains:
+            yield [self.sources.login(one) for one in _named(placed, user)]
+        yield self._recorders(placed.step)
 
-    def _everyone(self, key: SourcesKey) -> Everyone:
-        sources = self._sources.get(key)
-        if sources is None:
-            mask, postures, is_named = key
-            users = self._users if is_named else {}
-            sources = Sources(self._members, mask, postures, users, self._former_sources.get(key))
-            self._sources[key] = sources
-        return sources.everyone
+    def _recorders(self, step: Step) -> Principals:
+        return self.sources.of(step.like.recorders).principals if step.like.recorders else ()
 
-    def _rendered(self, part: Part) -> Iterator[WireRule]:
-        rule = self._rules[part.rule]
-        everyone = self._sources_of(rule)
-        if part.node is not None:
-            yield from self._emitted(rule, everyone.of_node(part.node), "")
-        elif part.user is not None:
-            yield from self._of_user(rule, everyone, part.user)
-        elif not rule.domains:
-            yield from self._emitted(rule, everyone.principals, "")
-        else:
-            for user in everyone.users:
-                yield from self._of_user(rule, everyone, user)
-            yield from self._emitted(rule, everyone.tagged, "")
-
-    def _of_user(self, rule: CompiledRule, everyone: Everyone, user: UserId) -> Iterator[WireRule]:
-        return self._emitted(rule, everyone.of_user(user), everyone.logins.get(user, ""))
-
-    def _emitted(self, rule: CompiledRule, principals: Principals, login: str) -> Iterator[WireRule]:
+    def _rules(self, placed: Placed, user: UserId | None) -> Iterator[WireRule]:
+        step = placed.step
+        whom = _of_whom(placed, user)
+        principals = whom.principals if isinstance(whom, Everyone) else whom
         if not principals:
             return
-        yield self._wire(rule, principals, dict(rule.users))
-        if local := rule.local_part(login):
-            yield self._wire(rule, principals, {local: local})
+        yield self._rule(step, principals, dict(step.users))
+        for one in _named(placed, user) if step.domains else ():
+            if local := local_part(self.sources.login(one), step.domains):
+                yield self._rule(step, placed.everyone.of_user(one), {local: local})
 
-    def _wire(self, rule: CompiledRule, principals: Principals, users: dict[str, str]) -> WireRule:
+    def _rule(self, step: Step, principals: Principals, users: dict[str, str]) -> WireRule:
         return WireRule(
-            principals=principals, ssh_users=users, action=self._action(rule), accept_env=rule.accept_env
+            principals=principals,
+            ssh_users=users,
+            action=action_of(step.like, self._recorders(step)),
+            accept_env=step.like.accept_env,
         )
 
-    def _action(self, rule: CompiledRule) -> SSHAction:
-        action = CHECK if rule.is_check else ACCEPT
-        if not rule.recorders:
-            return action
-        addresses = (principal.node_ip for principal in self._recorders_of(rule).principals)
-        recorders = (f"[{a}]:{RECORDER_PORT}" if ":" in a else f"{a}:{RECORDER_PORT}" for a in addresses)
-        failure = NOT_RECORDED if rule.must_record else None
-        return msgspec.structs.replace(action, recorders=tuple(recorders), on_recording_failure=failure)
+
+def _of_whom(placed: Placed, user: UserId | None) -> Everyone | Principals:
+    if placed.step.is_own and user is not None:
+        return placed.everyone.of_user(user)
+    return placed.everyone
+
+
+def _named(placed: Placed, user: UserId | None) -> list[UserId]:
+    """Whose local parts count."""
+    return [user] if placed.step.is_own and user is not None else placed.everyone.users
+
+
+def _bounded(rules: Iterator[WireRule]) -> Iterator[WireRule]:
+    left = MOST_PRINCIPALS
+    for rule in rules:
+        left -= len(rule.principals)
+        if left < 0:
+            return
+        yield rule

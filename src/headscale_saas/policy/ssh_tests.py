@@ -71,7 +71,7 @@ class _Runner(Resolver):
         except Malformed as malformed:
             yield Failure(position=test.position, source=test.source, reason=str(malformed))
             return
-        sources = self._sources(test, nodes, targets)
+        sources = self._sources(test, nodes)
         for expected, logins in ((ALLOWED, test.accept), (VIA_CHECK, test.check), (DENIED, test.deny)):
             for login in logins:
                 yield from self._judge(test, sources, targets, login, expected)
@@ -80,7 +80,8 @@ class _Runner(Resolver):
         self, test: SshTest, sources: _Sources, targets: list[_Target], login: str, expected: str
     ) -> Iterator[Failure]:
         for target in targets:
-            self._budget.spend(len(target.standpoint) * len(sources.of(target)))
+            rules_asked = (target.standpoint.everyone | target.standpoint.own).bit_count()
+            self._budget.spend(rules_asked * len(sources.of(target)))
             for source in sources.of(target):
                 rules = self._rules.letting_in(target.standpoint, *source, login)
                 if got := _got(rules, expected):
@@ -92,14 +93,12 @@ class _Runner(Resolver):
                         got=got,
                     )
 
-    def _sources(self, test: SshTest, nodes: list[Node], targets: list[_Target]) -> _Sources:
-        special = {part.node for target in targets for part in target.standpoint}
+    def _sources(self, test: SshTest, nodes: list[Node]) -> _Sources:
         told = self._connections.postures(test.posture_attributes)
         found: dict[Hashable, _Source] = {}
         for node in nodes:
             mask = self._connections.mask(node, told)
-            key = (mask, node.user_id, node.id if node.id in special else None)
-            found.setdefault(key, _Source(node, mask, self._connections.owner(node)))
+            found.setdefault((mask, node.user_id), _Source(node, mask, self._connections.owner(node)))
         return _Sources(found.values())
 
     def _targets(self, words: Iterable[str], sources: list[Node]) -> Iterator[_Target]:

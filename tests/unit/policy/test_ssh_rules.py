@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from headscale_saas.policy import ssh_policies
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.members import Members, members_of
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.resolution import resolve
-from headscale_saas.policy.ssh_policies import ACCEPT, CHECK, SshPolicies
+from headscale_saas.policy.ssh_actions import ACCEPT, CHECK
+from headscale_saas.policy.ssh_policies import SshPolicies
 from headscale_saas.tailcfg.hostinfo import Hostinfo
-from headscale_saas.tailcfg.ssh import SSHPolicy
+from headscale_saas.tailcfg.ssh import SSHPolicy, SSHRule
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import Node, UserId
 from headscale_saas.tailnet.state import TailnetState
@@ -41,6 +43,15 @@ def check(src: list[str], dst: list[str], users: list[str], **more: Any) -> Json
     return {**accept(src, dst, users), "action": "check", **more}
 
 
+Told = tuple[list[int], dict[str, str]]
+"""Of a rule: the numbers of the nodes (by their IPv4 addresses), and the users."""
+
+
+def shortened(rule: SSHRule) -> Told:
+    numbers = [int(p.node_ip.rpartition(".")[2]) for p in rule.principals if "." in p.node_ip]
+    return numbers, dict(rule.ssh_users or {})
+
+
 class World:
     """A policy of SSH rules in a state, and in those that follow it."""
 
@@ -59,15 +70,12 @@ class World:
         mask = self.members.masks[node.id]
         return self.policies.policy(self.program.ssh.standpoint(node, mask))
 
-    def told(self, node: Node) -> list[tuple[list[int], dict[str, str]]]:
-        """Per rule: the numbers of the nodes (by their IPv4 addresses), and the users."""
-        return [
-            (
-                [int(p.node_ip.rpartition(".")[2]) for p in rule.principals if "." in p.node_ip],
-                dict(rule.ssh_users or {}),
-            )
-            for rule in self.at(node).rules
-        ]
+    def told(self, node: Node) -> list[Told]:
+        return [shortened(rule) for rule in self.at(node).rules]
+
+    def printed(self, node: Node) -> list[Told]:
+        """As the real service writes it."""
+        return [shortened(rule) for rule in resolve(self.program, self.state).printed_ssh(node)]
 
     def period(self, source: Node, target: Node) -> timedelta | None:
         return resolve(self.program, self.state).check_period(source, target)
@@ -105,12 +113,13 @@ def test_a_rule_is_told_to_its_destinations_with_all_addresses_of_its_sources() 
     ],
 )
 def test_root_must_be_named_and_all_other_names_are_literal(users: list[str], told: dict[str, str]) -> None:
-    assert World(accept(["tag:ci"], ["tag:server"], users)).told(SERVER) == [([5, 5], told)]
+    assert World(accept(["tag:ci"], ["tag:server"], users)).told(SERVER) == [([5], told)]
 
 
-def test_a_node_with_two_tags_is_named_twice() -> None:
-    (rule,) = World(accept(["tag:ci"], ["tag:server"], ["root"])).at(SERVER).rules
-    assert [p.node_ip for p in rule.principals] == ["100.64.0.5"] * 2 + ["fd7a:115c:a1e0::5"] * 2
+def test_the_real_service_names_a_node_with_two_tags_twice() -> None:
+    world = World(accept(["tag:ci"], ["tag:server"], ["root"]))
+    assert world.printed(SERVER) == [([5, 5], ROOT)]
+    assert world.told(SERVER) == [([5], ROOT)]
 
 
 def test_rules_without_sources_are_not_told() -> None:
@@ -148,8 +157,14 @@ LOCAL_PARTS = accept(
 GIT = {"git": "git", "root": ""}
 
 
-def test_local_parts_give_each_user_of_the_domain_a_rule_of_their_own() -> None:
-    assert World(LOCAL_PARTS).told(SERVER) == [
+def test_local_parts_give_each_user_of_the_domain_a_name() -> None:
+    world = World(LOCAL_PARTS)
+    assert world.told(SERVER) == [
+        ([1, 2, 3, 5], GIT),
+        ([1, 2], {"alice": "alice"}),
+        ([3], {"bob": "bob"}),
+    ]
+    assert world.printed(SERVER) == [
         ([1, 2], GIT),
         ([1, 2], {"alice": "alice"}),
         ([3], GIT),
@@ -158,10 +173,52 @@ def test_local_parts_give_each_user_of_the_domain_a_rule_of_their_own() -> None:
     ]
 
 
-def test_with_local_parts_sources_are_told_about_their_own_devices() -> None:
+def test_with_local_parts_sources_let_their_own_devices_in() -> None:
     world = World(LOCAL_PARTS)
-    assert world.told(PHONE) == [([1, 2], GIT), ([1, 2], {"alice": "alice"})]
-    assert world.told(BUILDER) == [([5], GIT)]
+    assert world.told(PHONE) == world.printed(PHONE) == [([1, 2], GIT), ([1, 2], {"alice": "alice"})]
+    assert world.printed(BUILDER) == [([5], GIT)]
+    assert world.told(BUILDER) == []
+
+
+def test_rules_with_the_same_sources_are_told_as_one() -> None:
+    rules = [
+        accept(["tag:ci"], ["tag:server"], users) for users in (["git"], ["root"], ["autogroup:nonroot"])
+    ]
+    world = World(*rules)
+    assert world.told(SERVER) == [([5], {"git": "git", "root": "root", "*": "="})]
+    assert len(world.printed(SERVER)) == 3
+
+
+def test_rules_that_do_other_things_stay_in_order() -> None:
+    world = World(
+        accept(["tag:ci"], ["tag:server"], ["git"]),
+        accept(["tag:ci"], ["tag:server"], ["git", "root"], acceptEnv=["LANG"]),
+        accept(["tag:ci"], ["tag:server"], ["deploy"]),
+        check(["tag:ci"], ["tag:server"], ["git"]),
+    )
+    assert [set(users) - {"root"} for _, users in world.told(SERVER)] == [
+        {"git"},
+        {"git"},
+        {"git"},
+        {"deploy"},
+    ]
+    assert world.told(SERVER) == [([5], users) for _, users in world.printed(SERVER)]
+
+
+def test_hundreds_of_rules_with_other_words_for_the_same_nodes_are_one() -> None:
+    rules = [accept([f"group:g{n}"], ["tag:server"], [f"user{n}"]) for n in range(500)]
+    world = World(*rules, groups={f"group:g{n}": ["user:*@example.com"] for n in range(500)})
+    ((sources, users),) = world.told(SERVER)
+    assert (sources, len(users)) == ([1, 2], 501)
+
+
+def test_a_policy_never_tells_more_than_so_many_principals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_policies, "MOST_PRINCIPALS", 5)
+    world = World(
+        accept(["alice@example.com"], ["tag:server"], ["root"]),
+        accept(["bob@Example.org"], ["tag:server"], ["root"]),
+    )
+    assert world.told(SERVER) == [([1, 2], ROOT)]
 
 
 def test_devices_without_the_posture_are_no_sources() -> None:
