@@ -81,7 +81,7 @@ def _selectors(value: object) -> Iterator[Selector]:
 
 def refuse_ssh_flood(program: Program, state: TailnetState) -> None:
     """Raises PolicyError if a node would have to be told of so many SSH logins that most were left out."""
-    if not program.ssh.rules:
+    if len(program.ssh.rules) * 2 * len(state.nodes) <= MOST_PRINCIPALS:
         return
     members = members_of(program.atoms, state)
     policies = SshPolicies(program.ssh, members, state.users)
