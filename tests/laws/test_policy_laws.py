@@ -3,6 +3,7 @@
 Policies and tailnets are made at random; `policy_oracle` says what must come out, pair by pair.
 """
 
+import json
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,7 +22,16 @@ from tests.policy_probes import (
     told_of,
     wire_rules,
 )
-from tests.policy_strategies import CHANGES, NODES, Change, changed, states
+from tests.policy_strategies import (
+    CHANGES,
+    NODES,
+    ROUTERS,
+    Change,
+    changed,
+    policies_about_routers,
+    states,
+)
+from tests.tailnets import make_node, make_state
 
 from headscale_saas.policy import Compiled, advance, compile_policy
 from headscale_saas.tailnet.changes import Touched
@@ -65,6 +75,18 @@ def test_peers_are_told_with_the_routes_that_are_for_the_viewer(state: TailnetSt
     compiled, world = compiled_for(state), world_of(state)
     for viewer, peer in pairs_of(state):
         audience, devices = compiled.audience(viewer), (world.device(viewer.id), world.device(peer.id))
+        if reach.visible(world, *devices):
+            assert compiled.peer_routes(audience, peer) == tuple(sorted(reach.shown_routes(world, *devices)))
+
+
+@LAWS
+@given(states(policies_about_routers(), ROUTERS))
+def test_routes_lead_through_the_routers_that_a_grant_names(state: TailnetState) -> None:
+    compiled, world = compiled_for(state), world_of(state)
+    for viewer, peer in pairs_of(state):
+        audience, devices = compiled.audience(viewer), (world.device(viewer.id), world.device(peer.id))
+        assert engine_verdicts(compiled, world, viewer) == oracle_verdicts(world, viewer)
+        assert compiled.sees(audience, peer) == reach.visible(world, *devices)
         if reach.visible(world, *devices):
             assert compiled.peer_routes(audience, peer) == tuple(sorted(reach.shown_routes(world, *devices)))
 
@@ -210,3 +232,18 @@ def test_what_no_rule_looks_at_changes_nothing(steps: list[Step], number: int) -
     if NodeId(number) in step.state.nodes:
         report = Change("node", number, {"endpoints": ("203.0.113.1:1",)})
         assert advanced(step, report).compiled is step.compiled
+
+
+def test_a_capability_in_return_connects_nobody_who_may_not_give_it() -> None:
+    """Found by the laws: nodes of one user, none of which fits the posture of the only rule."""
+    grant = {
+        "src": ["autogroup:member"],
+        "dst": ["autogroup:self"],
+        "app": {"tailscale.com/cap/drive": []},
+        "srcPosture": ["posture:mac"],
+    }
+    text = json.dumps({"grants": [grant], "postures": {"posture:mac": ["node:os == 'macos'"]}})
+    state = make_state(make_node(1), make_node(2))
+    state = state.replace(state.tailnet, {}, {}, text)
+    compiled = compile_policy(text, state)
+    assert not any(compiled.sees(compiled.audience(a), b) for a, b in pairs_of(state))

@@ -54,6 +54,10 @@ class Reach:
         are users, so all nodes of one are named together; postures may hold for some only.)"""
         return _looked_up(self._self_sources, mask)
 
+    def self_holders(self, mask: int) -> RuleSet:
+        """Those of them that a node with this mask is a destination of."""
+        return _held(self._target_postured, mask, self.self_targets(mask))
+
     def sources_over(self, literals: int) -> RuleSet:
         """Which rules have addresses behind a subnet router among their sources: postures do not apply to
         them. `literals` are the bits of the literal selectors that overlap its routes.
@@ -84,6 +88,9 @@ class Reach:
         _add(self._self_sources if rule.is_self else self._sources, rule.source_mask, own)
         if rule.postures:
             self._postured[rule.postures] = self._postured.get(rule.postures, 0) | own
+        if rule.target_postures:
+            known = self._target_postured.get(rule.target_postures, 0)
+            self._target_postured[rule.target_postures] = known | own
         targets = self._atoms.bits(entry.destination for entry in rule.entries)
         if rule.via:
             self.via_literals[rule.number] = targets & self._atoms.literal
@@ -94,9 +101,6 @@ class Reach:
 
     def _add_ordinary(self, rule: Rule, targets: int, own: RuleSet) -> None:
         _add(self._targets, targets, own)
-        if rule.target_postures:
-            known = self._target_postured.get(rule.target_postures, 0)
-            self._target_postured[rule.target_postures] = known | own
         # A capability is for a node, so `*` means their addresses there.
         if rule.caps is None and any(entry.destination == ANY for entry in rule.entries):
             self._to_any_route |= own
