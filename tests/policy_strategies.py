@@ -49,6 +49,7 @@ IPSETS = (
     ["100.64.0.1-100.64.0.31", "192.168.1.0/24"],
     ["host:lan", "fd7a:115c:a1e0::/64"],
     ["add 100.64.0.0/24", "remove host:box", "remove 100.64.0.3"],
+    ["add autogroup:internet", "remove 8.8.8.0/24"],
 )
 POSTURES = {
     "posture:linux": ["node:os == 'linux'"],
@@ -205,6 +206,21 @@ def policies() -> st.SearchStrategy[str]:
     return st.tuples(DEFINITIONS, RULES).map(lambda parts: json.dumps({**parts[0], **parts[1]}))
 
 
+@st.composite
+def _via_or_not(draw: st.DrawFn) -> Json:
+    """Grants in which routers matter."""
+    plain = {"src": draw(words("*", "tag:x", "alice@example.com", "lan")), "ip": ["*"]}
+    if draw(st.booleans()):
+        return {**plain, "dst": draw(words("lan", "all-lans", "*", "autogroup:internet", "tag:y"))}
+    targets = words("ipset:i", "ipset:j", "lan", "10.33.7.5", "192.168.0.0/16", "autogroup:internet")
+    return {**plain, "dst": draw(targets), "via": draw(words("tag:x", "tag:y", most=2))}
+
+
+def policies_about_routers() -> st.SearchStrategy[str]:
+    grants = st.lists(_via_or_not(), min_size=1, max_size=4)
+    return st.tuples(DEFINITIONS, grants).map(lambda it: json.dumps({**it[0], "grants": it[1]}))
+
+
 # --- tailnets ---
 
 ROUTES = st.lists(st.sampled_from([*SUBNETS, "exit"]), unique=True, max_size=3).map(
@@ -226,6 +242,13 @@ PLACES: dict[str, Strategy] = {
     "endpoints": st.sampled_from([(), ("192.0.2.1:1",)]),
 }
 """What distinguishes nodes, in the words of these strategies; `node_with` makes rows of it."""
+
+
+ROUTERS = PLACES | {
+    "owner": st.sampled_from([(1, ()), (None, ("tag:x",)), (None, ("tag:y",)), (None, ("tag:x", "tag:y"))]),
+    "routes": st.tuples(ROUTES, st.just(True)),
+    "approved": ROUTES,
+}
 
 
 def some_of(members: Mapping[str, Strategy], most: int = 2) -> Strategy:
@@ -259,10 +282,14 @@ def user_rows() -> tuple[User, ...]:
 
 
 @st.composite
-def states(draw: st.DrawFn, policy: Strategy | None = None) -> TailnetState:
+def states(
+    draw: st.DrawFn, policy: Strategy | None = None, places: Mapping[str, Strategy] = PLACES
+) -> TailnetState:
     """A tailnet of some two to six nodes with a policy."""
     numbers = draw(st.lists(NODES, min_size=2, max_size=6, unique=True))
-    nodes = [node_with(make_node(number), draw(st.fixed_dictionaries(PLACES))) for number in sorted(numbers)]
+    nodes = [
+        node_with(make_node(number), draw(st.fixed_dictionaries(dict(places)))) for number in sorted(numbers)
+    ]
     users = [
         msgspec.structs.replace(user, role=draw(often(st.sampled_from(Role), Role.MEMBER)))
         for user in user_rows()

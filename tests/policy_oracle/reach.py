@@ -14,7 +14,7 @@ from tests.policy_oracle.ranges import (
     parse_all,
 )
 from tests.policy_oracle.rules import Entry, Grant, Rule, grants_of, rules_for, via_ranges
-from tests.policy_oracle.selectors import as_destination, as_sources
+from tests.policy_oracle.selectors import as_destination, as_sources, is_of_internet
 from tests.policy_oracle.world import Device, World, elected
 
 # --- who sees whom ---
@@ -25,10 +25,10 @@ def is_source(sources: Iterable[Range], device: Device) -> bool:
     return overlap(sources, parse_all([*device.addresses, *device.subnets]))
 
 
-def is_destination(destinations: Collection[Range], device: Device) -> bool:
-    if overlap(destinations, parse_all([*device.addresses, *device.subnets])):
+def is_destination(rule: Rule, device: Device) -> bool:
+    if overlap(rule.destinations, parse_all([*device.addresses, *device.subnets])):
         return True
-    return device.is_exit_node and covers_internet(destinations)
+    return device.is_exit_node and (rule.is_of_internet or covers_internet(rule.destinations))
 
 
 def covers_internet(destinations: Collection[Range]) -> bool:
@@ -36,7 +36,7 @@ def covers_internet(destinations: Collection[Range]) -> bool:
 
 
 def connects(rule: Rule, source: Device, destination: Device) -> bool:
-    return is_source(rule.sources, source) and is_destination(rule.destinations, destination)
+    return is_source(rule.sources, source) and is_destination(rule, destination)
 
 
 def visible(world: World, a: Device, b: Device) -> bool:
@@ -58,19 +58,17 @@ def _is_shown(world: World, viewer: Device, route: str) -> bool:
     if route in viewer.live_routes:
         return True
     return any(
-        (is_source(rule.sources, viewer) and leads_to(rule.destinations, route))
-        or (
-            route not in EXIT_ROUTES
-            and overlap(rule.sources, parse(route))
-            and is_destination(rule.destinations, viewer)
-        )
+        (is_source(rule.sources, viewer) and leads_to(rule, route))
+        or (route not in EXIT_ROUTES and overlap(rule.sources, parse(route)) and is_destination(rule, viewer))
         for rule in rules_for(world, viewer)
     )
 
 
-def leads_to(destinations: Collection[Range], route: str) -> bool:
+def leads_to(rule: Rule, route: str) -> bool:
     """Exit routes are only for those who may use all of the internet."""
-    return covers_internet(destinations) if route in EXIT_ROUTES else overlap(destinations, parse(route))
+    if route in EXIT_ROUTES:
+        return rule.is_of_internet or covers_internet(rule.destinations)
+    return overlap(rule.destinations, parse(route))
 
 
 def steered(world: World, viewer: Device, peer: Device, shown: set[str]) -> set[str]:
@@ -108,15 +106,15 @@ def _pinned(world: World, grant: Grant, peer: Device) -> tuple[set[str], set[str
 
 def _may_lead_via(world: World, grant: Grant, route: str) -> bool:
     if route in EXIT_ROUTES:
-        return "autogroup:internet" in grant.destinations
-    words = (word for word in grant.destinations if word != "autogroup:internet")
-    return any(overlap(via_ranges(world, word), parse(route)) for word in words)
+        return any(is_of_internet(world, word) for word in grant.destinations)
+    return any(overlap(via_ranges(world, word), parse(route)) for word in grant.destinations)
 
 
 def _allows(world: World, grant: Grant, viewer: Device, route: str) -> bool:
     words = [word for word in grant.destinations if word != "autogroup:self"]
     ranges = [one for word in words for one in as_destination(world, word).all_ranges()]
-    return leads_to(ranges, route)
+    of_internet = any(is_of_internet(world, word) for word in words)
+    return leads_to(Rule([], holders=ranges, is_of_internet=of_internet), route)
 
 
 # --- what may come in ---

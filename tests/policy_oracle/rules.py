@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tests.policy_oracle.ranges import EVERYTHING, TAILNET, Range, overlap, parse_all
+from tests.policy_oracle.ranges import EVERYTHING, INTERNET, TAILNET, Range, cover, overlap, parse_all
 from tests.policy_oracle.selectors import (
     addresses,
     all_subnets,
     as_destination,
     as_sources,
     identity,
+    is_of_internet,
     written_ranges,
 )
 from tests.policy_oracle.world import Device, World
@@ -42,13 +43,17 @@ class Grant(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Sources may reach `targets`, and have `capabilities` on the device that is in `holders`."""
+    """Sources may reach `targets`, and have `capabilities` on the device that is in `holders`.
+
+    `is_of_internet`: all of the internet is meant, even if some of it was taken out.
+    """
 
     sources: list[Range]
     targets: Sequence[tuple[Entry, Ports]] = ()
     protocols: frozenset[int] = frozenset()
     holders: Sequence[Range] = ()
     capabilities: Mapping[str, Any] = {}
+    is_of_internet: bool = False
 
     @property
     def destinations(self) -> list[Range]:
@@ -78,7 +83,9 @@ def _rules(world: World, grant: Grant, device: Device) -> Iterator[Rule]:
         yield from _via_rules(world, grant, device, sources)
         return
     others = [word for word in grant.destinations if word != "autogroup:self"]
-    yield from _ip_rules(grant, sources, [one for word in others for one in _entries(world, word)])
+    of_internet = any(is_of_internet(world, word) for word in others)
+    for rule in _ip_rules(grant, sources, [one for word in others for one in _entries(world, word)]):
+        yield rule._replace(is_of_internet=of_internet)
     for word in others:
         yield from _app_rules(world, grant, sources, word)
     if len(others) < len(grant.destinations) and device.user is not None:
@@ -101,7 +108,7 @@ def _app_rules(world: World, grant: Grant, sources: list[Range], word: str) -> I
     if not grant.app:
         return
     holders = TAILNET if word == "*" else as_destination(world, word).all_ranges()
-    yield Rule(sources, holders=holders, capabilities=grant.app)
+    yield Rule(sources, (), frozenset(), holders, grant.app, is_of_internet(world, word))
     reversed_sources = [*TAILNET, *all_subnets(world)] if word == "*" else holders
     yield from _companions(grant, reversed_sources, sources)
 
@@ -130,29 +137,37 @@ def _self_rules(world: World, grant: Grant, device: Device) -> Iterator[Rule]:
 
 def _via_rules(world: World, grant: Grant, device: Device, sources: list[Range]) -> Iterator[Rule]:
     """Only the routers with one of the tags serve the grant, and only what they route. Without `ip` nothing
-    may come in, but routers and sources know each other."""
+    may come in, but routers and sources know each other. (Where a router serves a part of an ipset, who
+    knows whom is decided by all of it.)"""
     if not set(grant.via) & set(device.tags):
         return
-    ranges = [
-        one
-        for word in grant.destinations
-        for one in via_ranges(world, word)
-        if (device.is_exit_node if word == "autogroup:internet" else routes(device, [one]))
-    ]
-    if ranges and grant.ip:
-        yield from _ip_rules(grant, sources, [(one,) for one in ranges])
-    elif ranges:
-        yield Rule(sources, holders=ranges)
+    words = [word for word in grant.destinations if _served_of(world, word, device)]
+    if not words:
+        return
+    known = Rule(
+        sources,
+        holders=[one for word in words for one in via_ranges(world, word)],
+        is_of_internet=device.is_exit_node and any(is_of_internet(world, word) for word in words),
+    )
+    yield known
+    ranges = [one for word in words for one in _served_of(world, word, device)]
+    yield from _ip_rules(grant, sources, [(one,) for one in ranges])
+
+
+def _served_of(world: World, word: str, device: Device) -> list[Range]:
+    of_internet = is_of_internet(world, word)
+    return [one for one in via_ranges(world, word) if _is_via(device, one, of_internet=of_internet)]
+
+
+def _is_via(device: Device, one: Range, *, of_internet: bool) -> bool:
+    """Whether the device serves, or could serve, some of it."""
+    is_outside = device.is_exit_node and of_internet and cover(INTERNET, [one])
+    return is_outside or overlap([one], parse_all(device.subnets))
 
 
 def via_ranges(world: World, word: str) -> Sequence[Range]:
     """Users, tags and `*` are not where a router leads to."""
     return [] if word == "*" or identity(world, word) is not None else written_ranges(world, word)
-
-
-def routes(device: Device, ranges: Iterable[Range]) -> bool:
-    """Whether the device serves, or could serve, a subnet that overlaps these."""
-    return overlap(ranges, parse_all(device.subnets))
 
 
 def _grant(entry: Mapping[str, Any]) -> Grant:

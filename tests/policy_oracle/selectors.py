@@ -102,6 +102,13 @@ def ipset(world: World, name: str) -> list[Range]:
     return result
 
 
+def is_of_internet(world: World, word: str) -> bool:
+    """`autogroup:internet`, or an ipset that was shaped from it: then it is for exit nodes, too."""
+    steps = world.policy["ipsets"][word] if word.startswith("ipset:") else []
+    added = [step.rpartition(" ")[2] for step in steps if not step.startswith("remove ")]
+    return word == "autogroup:internet" or any(is_of_internet(world, name) for name in added)
+
+
 def all_subnets(world: World) -> list[Range]:
     return parse_all(route for device in world.devices for route in device.subnets)
 
