@@ -128,11 +128,11 @@ class _Here:
 
     def _pieces(self, rule: Rule, number: int) -> Spans:
         of, pieces = self._of, self._spans[number]
+        is_internet = bool(of.program.reach.internet >> number & 1)
         if rule.via:
-            is_internet = bool(of.program.reach.internet >> number & 1)
             is_router = of.via_targets >> rule.number & 1
             return self._place.routed(pieces, is_internet=is_internet) if is_router else ()
-        return pieces if self._own is None else self._place.concerned(pieces)
+        return pieces if self._own is None else self._place.concerned(pieces, is_internet=is_internet)
 
     def _granted(self, rule: Rule, entries: list[Entry]) -> Iterator[Addresses]:
         """The prefixes of each entry on which the capabilities are granted."""

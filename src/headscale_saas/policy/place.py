@@ -7,21 +7,27 @@ from headscale_saas.policy.spans import Span, Spans
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Of a destination, a node is told the pieces that concern it, unchanged."""
+    """Of a destination, a node is told the pieces that concern it, unchanged. Only in what is shaped from
+    `autogroup:internet` (`is_internet`) the internet may be joined with what is beside it: of such a piece an
+    exit node is told the part that is the internet.
+    """
 
     addresses: Spans
     subnets: Spans
     is_exit: bool
 
-    def concerned(self, pieces: Spans) -> Spans:
+    def concerned(self, pieces: Spans, *, is_internet: bool) -> Spans:
         """What of an ordinary rule's destination the node is told."""
-        return tuple(piece for piece in pieces if self._concerns(piece))
+        told = tuple(piece for piece in pieces if self._concerns(piece))
+        return self._with_internet(told, pieces) if is_internet and self.is_exit else told
 
     def routed(self, pieces: Spans, *, is_internet: bool) -> Spans:
         """What of a destination the node makes reachable as the router of a via rule."""
-        if is_internet and self.is_exit:
-            return pieces
-        return tuple(piece for piece in pieces if spans.overlap(self.subnets, (piece,)))
+        told = tuple(piece for piece in pieces if spans.overlap(self.subnets, (piece,)))
+        return self._with_internet(told, pieces) if is_internet and self.is_exit else told
+
+    def _with_internet(self, told: Spans, pieces: Spans) -> Spans:
+        return spans.union((told, spans.intersection(pieces, spans.INTERNET)))
 
     def granted(self, pieces: Spans, *, to_node: bool = True) -> tuple[str, ...]:
         """On which prefixes of a destination capabilities are granted: the node's addresses in it (unless the

@@ -141,7 +141,9 @@ class _Page:
         """A destination as far as it concerns the node."""
         pieces = self._program.literals.spans(destination)
         if pieces or destination == ANY:
-            return map(spelling(destination), self._place.concerned(pieces)) if pieces else ("*",)
+            is_internet = self._program.literals.reaches_internet(destination)
+            told = self._place.concerned(pieces, is_internet=is_internet)
+            return map(spelling(destination), told) if pieces else ("*",)
         return addresses_of(self._node) if self._is_in(destination) else ()
 
     def _is_in(self, selector: Selector) -> bool:

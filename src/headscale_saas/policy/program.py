@@ -39,7 +39,7 @@ class Program:
         self.without_ipv4 = _without_ipv4(document, self.atoms)
         self.personal = _personal(self)
         self.entries_at = _entries_at(self)
-        self.inside_internet = _inside_internet(self.atoms)
+        self.inside_internet = _inside_internet(self.atoms) | self.reach.internet
 
 
 def _selectors(document: Document, clauses: tuple[Clause, ...]) -> Iterator[Selector]:
