@@ -4,6 +4,7 @@ Policies and tailnets are made at random; `golden.client` says what a client mak
 """
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from itertools import product
 
 from hypothesis import HealthCheck, given, note, settings
@@ -45,6 +46,10 @@ def is_open(filter_: ClientFilter, source: str, destination: str, protocol: int,
     return any(number == protocol and first <= port <= last for number, first, last in spans)
 
 
+def leads(routes: tuple[str, ...], destination: str) -> bool:
+    return any(ip_address(destination) in ip_network(route) for route in routes)
+
+
 def live(state: TailnetState) -> Iterator[Node]:
     return (node for node in state.nodes.values() if node.authorized and not node.expired)
 
@@ -72,9 +77,13 @@ def test_an_explanation_says_what_routers_let_through(state: TailnetState) -> No
         if source.ipv4 is None:
             continue
         (party,) = parties.named(destination)
-        routers = [sent_to(compiled, router) for router in parties.routers(party)]
+        routers = parties.routers(party)
         (verdict,) = explain(program, state, str(source.ipv4), destination, 22)
-        passes = any(is_open(router, str(source.ipv4), destination, 6, 22) for router in routers)
+        passes = any(
+            is_open(sent_to(compiled, router), str(source.ipv4), destination, 6, 22)
+            and (router is source or leads(compiled.peer_routes(compiled.audience(source), router), destination))
+            for router in routers
+        )
         assert verdict.is_allowed == passes, (source.id, destination, verdict)
         assert (verdict.missing in (Missing.ROUTE, Missing.APPROVAL)) == (not routers)
         assert isinstance(party, Party)

@@ -5,6 +5,7 @@ from itertools import product
 
 from headscale_saas.errors import Invalid, LimitReached
 from headscale_saas.policy import spans
+from headscale_saas.policy.atoms import indices
 from headscale_saas.policy.connections import Connections
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import Malformed
@@ -52,6 +53,7 @@ def explain(
 
 class _Asker:
     def __init__(self, program: Program, state: TailnetState, protocol: int, port: int) -> None:
+        self._program = program
         self._connections = Connections(program, state)
         self._protocol = protocol
         self._port = port
@@ -71,6 +73,7 @@ class _Asker:
         return (
             self._of_liveness(source, target)
             or (self._of_the_way(source, target) if target.node is None else None)
+            or self._of_exits(source, target)
             or self._of_rules(source, target)
         )
 
@@ -88,6 +91,26 @@ class _Asker:
             detail = f"the route to it, advertised by {names}, is not approved"
             return denied(source.name, target.name, Missing.APPROVAL, detail)
         return denied(source.name, target.name, Missing.ROUTE)
+
+    def _of_exits(self, source: Party, target: Party) -> Verdict | None:
+        """Rules about a few addresses let them pass an exit node, but do not show it to anybody."""
+        if source.node is None or not self.parties.is_beyond_exits(target):
+            return None
+        verdict, routers = self._of_rules(source, target), self.parties.routers(target)
+        if not verdict.is_allowed or source.node in routers or self._uses_exits(source, routers):
+            return verdict
+        return denied(source.name, target.name, Missing.EXIT)
+
+    def _uses_exits(self, source: Party, exits: list[Node]) -> bool:
+        bits = tags = 0
+        for span in source.spans:
+            bits |= self._connections.source(span, source.node).bits
+        for node in exits:
+            tags |= self._connections.mask(node)
+        reach, rules = self._program.reach, self._program.rules
+        named = reach.sources(bits)
+        pinned = indices(named & reach.via_over(reach.internet))
+        return bool(named & reach.to_internet) or any(rules[number].via & tags for number in pinned)
 
     def _of_rules(self, source: Party, target: Party) -> Verdict:
         pairs = [(s, t) for s in source.spans for t in target.spans if _is_v6(s) == _is_v6(t)]

@@ -1,6 +1,6 @@
 """The two ends of a connection as people name them, and how packets get to one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -57,6 +57,11 @@ class Parties:
             self._routers[party.spans] = known
         return known
 
+    def is_beyond_exits(self, party: Party) -> bool:
+        """Whether it is no node's, and only exit nodes lead there."""
+        subnets = ([r for r in usable_routes(node) if r not in EXIT_ROUTES] for node in self.routers(party))
+        return party.node is None and not any(self._leads(routes, party) for routes in subnets)
+
     def would_be_routers(self, party: Party) -> list[Node]:
         """The nodes that would lead there, were their routes approved."""
         return [node for node in self._nodes if self._leads(node.hostinfo.routable_ips, party)]
@@ -85,7 +90,7 @@ class Parties:
         node = self._connections.at(spans.address(span[0])) if span[0] == span[1] else None
         yield Party(node.name if node else word, (span,), node)
 
-    def _leads(self, routes: tuple[str, ...], party: Party) -> bool:
+    def _leads(self, routes: Sequence[str], party: Party) -> bool:
         """Exit nodes lead to the internet only: what is private is behind a subnet router or nowhere."""
         subnets = [route for route in routes if route not in EXIT_ROUTES]
         around = spans.of(subnets)

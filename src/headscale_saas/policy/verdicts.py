@@ -26,6 +26,7 @@ class Missing(StrEnum):
     DESTINATION = "destination"
     POSTURE = "posture"
     ROUTER = "router"
+    EXIT = "exit"
     PORTS = "ports"
 
 
@@ -36,6 +37,7 @@ DETAILS = {
     Missing.DESTINATION: "rules have the source, but none of them the destination",
     Missing.POSTURE: "the rules for this pair ask for a posture that the source does not have",
     Missing.ROUTER: "the rules for this pair are for other routers (`via`) than those that lead there",
+    Missing.EXIT: "only exit nodes lead there, and they are shown to those who may reach all of the Internet",
     Missing.PORTS: "the rules for this pair allow other ports or protocols",
 }
 

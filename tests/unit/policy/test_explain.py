@@ -148,6 +148,18 @@ def test_protocols_must_be_known() -> None:
         asked("laptop", "web", 22, "nonsense")
 
 
+def test_an_exit_node_serves_only_those_who_are_shown_it() -> None:
+    def missing(*targets: str) -> Missing | None:
+        rule = f'{{"action": "accept", "src": ["bob@example.com"], "dst": {[*targets]}}}'.replace("'", '"')
+        program = check(f'{{"acls": [{rule}]}}', STATE)
+        return explain(program, STATE, "bobs", "8.8.8.8", 53)[0].missing
+
+    assert missing("8.8.8.0/24:53") == Missing.EXIT
+    assert missing("8.8.8.0/24:80") == Missing.PORTS
+    assert missing("8.8.8.0/24:53", "autogroup:internet:443") is None
+    assert missing("*:53") is None
+
+
 def test_what_a_device_calls_itself_hides_nobody() -> None:
     def sources(word: str) -> set[str]:
         mimic = make_node(9, user_id=BOB.id, name="mimic", hostname=word)
