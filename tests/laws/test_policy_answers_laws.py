@@ -81,7 +81,10 @@ def test_an_explanation_says_what_routers_let_through(state: TailnetState) -> No
         (verdict,) = explain(program, state, str(source.ipv4), destination, 22)
         passes = any(
             is_open(sent_to(compiled, router), str(source.ipv4), destination, 6, 22)
-            and (router is source or leads(compiled.peer_routes(compiled.audience(source), router), destination))
+            and (
+                router is source
+                or leads(compiled.peer_routes(compiled.audience(source), router), destination)
+            )
             for router in routers
         )
         assert verdict.is_allowed == passes, (source.id, destination, verdict)
