@@ -34,12 +34,15 @@ async def establish(database: Database, config: Config, tailnet: TailnetId) -> N
     if not is_used(config):
         await _warn_of_mode(database, config, tailnet)
         return
-    put = await _take_over(database, config, tailnet, with_tests=False)
+    try:
+        put = await _take_over(database, config, tailnet, with_tests=False)
+    except Invalid as problem:
+        raise Invalid(f"policy.path {config.policy.path}: {problem}", field="policy.path") from None
     if put.is_new:
         _note(config, put)
     tested = await policy_checks.run_tests(database, tailnet)
     for failure in tested.failures[:MOST_FAILURES_LOGGED]:
-        log.warning("policy_test_failed", path=config.policy.path, failure=str(failure))
+        log.warning("policy_test_failed", path=config.policy.path, failure=f"{failure.position}: {failure}")
 
 
 async def _warn_of_mode(database: Database, config: Config, tailnet: TailnetId) -> None:

@@ -164,6 +164,7 @@ def test_a_connection_is_explained(cli: CommandLine, database_dsn: str) -> None:
     assert (verdict["missing"], "allowed" in verdict) == ("source", False)
     assert "is no node, address, user or tag here" in cli.fails("policy explain mac nobody:22")
     assert "the port is missing, as in web:443" in cli.fails("policy explain mac web")
+    assert "as in [fd7a:115c:a1e0::2]:443" in cli.fails("policy explain mac fd7a:115c:a1e0::2")
     assert "out of range" in cli.fails("policy explain mac web:70000")
     assert "protocol" in cli.fails("policy explain mac web:22 -p nonsense")
 

@@ -146,7 +146,7 @@ async def test_an_empty_file_takes_no_policy_away(mode: FileMode) -> None:
 
         await until(is_closed)
     mode.file.write_text("")
-    assert "the file is empty" in await asyncio.to_thread(refusal, mode.process())
+    assert f"policy.path {mode.file}: the file is empty" in await asyncio.to_thread(refusal, mode.process())
     assert await mode.text() == CLOSED
 
 
@@ -157,6 +157,7 @@ async def test_tests_that_fail_only_warn_at_the_start(mode: FileMode) -> None:
     async with mode.running() as process:
         assert await mode.text() == tested
         assert "policy_test_failed" in process.log.read_text()
+        assert "line 3, column 13: alice@: source" in process.log.read_text()
         mode.file.write_text(tested + "\n")
         process.process.send_signal(signal.SIGHUP)
 

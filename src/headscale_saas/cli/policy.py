@@ -105,7 +105,8 @@ async def explain(session: Session, source: str, destination: str, proto: str, f
     """Say whether one may connect to another, by which rule, or what is missing."""
     target, port = target_of(destination)
     if not port and proto.lower() in WITH_PORTS:
-        raise Invalid(f"{destination}: the port is missing, as in {target}:443")
+        ended = f"[{target}]" if _is_ipv6(target) else target
+        raise Invalid(f"{destination}: the port is missing, as in {ended}:443")
     text = read(file) if file else None
     found = await session.client.explain_policy(source, target, port, protocol=proto, text=text)
     session.printer.result(found, "\n".join(map(told, found)))
