@@ -180,6 +180,10 @@ class Frames:
             book = self._books[key] = Book(self._fragments)
         return book
 
+    def forget_books(self) -> None:
+        """Gives back what only whole netmaps need; the next one of a class takes some milliseconds more."""
+        self._books.clear()
+
     def _narrowed(self, before: ClassView) -> Touched | None:
         """What the steps since that view touched; None if it is too long ago to tell."""
         touched: list[Touched] = []

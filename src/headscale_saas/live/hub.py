@@ -29,6 +29,9 @@ SINGLES_IN_A_ROW = 32
 # Some 20 us each: a step stays well below a slice, and is not mostly taking turns.
 SESSIONS_IN_A_STEP = 8
 
+BOOKS_SECONDS = 30.0
+"""So long after the last whole netmap its parts are kept for the next."""
+
 REST_FACTOR = 2.0
 MOST_REST_SECONDS = 0.25
 
@@ -119,6 +122,7 @@ class Hub:
     def _due_keep_alives(self) -> Iterator[None]:
         now = self._clock.monotonic()
         for tailnet in list(self._tailnets.values()):
+            tailnet.forget_books(now)
             for session in list(tailnet.sessions.values()):
                 message = session.tick(now, tailnet.jitter())
                 if message is not None:
@@ -157,7 +161,7 @@ class TailnetSessions:
         self.sessions: dict[NodeId, MapSession] = {}
         self._tailnet = tailnet
         self._snapshot = snapshot
-        self._frames = Frames(snapshot)
+        self.frames = Frames(snapshot)
         self._queue = queue
         self._clock = clock
         self._random = random
@@ -165,13 +169,14 @@ class TailnetSessions:
         self._singles: deque[MapSession] = deque()
         self._has_news = False
         self._rests_until = 0.0
+        self._last_came = clock.monotonic()
         self._works = False
         self._alarm: asyncio.TimerHandle | None = None
 
     def publish(self, step: Step) -> None:
         """Brings all sessions to a newer snapshot."""
         self._snapshot = step.snapshot
-        self._frames.advance(step.snapshot, step.touched)
+        self.frames.advance(step.snapshot, step.touched)
         self._has_news = True
         self._wake()
 
@@ -181,6 +186,11 @@ class TailnetSessions:
             session.is_queued = True
             self._singles.append(session)
             self._wake()
+
+    def forget_books(self, now: float) -> None:
+        """With a policy there may be a book for every few nodes, and most of the time nobody comes."""
+        if now - self._last_came >= BOOKS_SECONDS:
+            self.frames.forget_books()
 
     def jitter(self) -> float:
         return self._random.random() * KEEP_ALIVE_JITTER_SECONDS
@@ -218,14 +228,14 @@ class TailnetSessions:
     def _warming(self, session: MapSession) -> Iterator[None]:
         node = self._snapshot.state.nodes.get(session.node_id)
         if session.sent is None and node is not None:
-            yield from self._frames.warming(node)
+            yield from self.frames.warming(node)
 
     def _broadcast(self) -> Iterator[None]:
         """Brings every session that takes bytes to the newest snapshot, even one published meanwhile."""
         began, self._has_news = self._clock.monotonic(), False
         for count, session in enumerate(list(self.sessions.values())):
             if session.sent is not None and not session.is_queued:
-                passing = self._frames.passing(session.sent.of_class)
+                passing = self.frames.passing(session.sent.of_class)
                 if passing is None or session.node_id in passing.concerned:
                     yield from self._telling(session)
                     self._advance(session)
@@ -239,7 +249,7 @@ class TailnetSessions:
     def _telling(self, session: MapSession) -> Iterator[None]:
         node = self._snapshot.state.nodes.get(session.node_id)
         if session.sent is not None and node is not None and session.stream.writable:
-            yield from self._frames.telling(session.sent.of_class, node)
+            yield from self.frames.telling(session.sent.of_class, node)
 
     def _pass_on(self, session: MapSession, passing: Passing) -> None:
         """The hot path: this session is told what all others are told, too."""
@@ -258,19 +268,20 @@ class TailnetSessions:
         if node is None:
             self._take_leave(session)
             return
-        view, now, jitter = self._frames.view(node), self._clock.monotonic(), self.jitter()
+        view, now, jitter = self.frames.view(node), self._clock.monotonic(), self.jitter()
         if session.sent is None:
-            pieces = session.first_message(view, self._frames.book(view), self._clock.now(), now, jitter)
+            pieces = session.first_message(view, self.frames.book(view), self._clock.now(), now, jitter)
             session.stream.write(pack(pieces, compressed=session.compressed))
             self._sent["full"] += 1
+            self._last_came = now
         elif session.sent.of_class is not view.of_class:
             self._tell_difference(session, view, now, jitter)
 
     def _tell_difference(self, session: MapSession, view: View, now: float, jitter: float) -> None:
-        own, shared = session.next_messages(view, self._frames.shared, now, jitter)
+        own, shared = session.next_messages(view, self.frames.shared, now, jitter)
         # One write: a stream that takes bytes takes all of them, but perhaps nothing more afterwards.
         data = b"" if own is None else pack_one(own, compressed=session.compressed)
-        data += self._frames.pack_delta(shared, session.node_id, compressed=session.compressed)
+        data += self.frames.pack_delta(shared, session.node_id, compressed=session.compressed)
         if data:
             session.stream.write(data)
             self._sent["change"] += 1

@@ -4,7 +4,7 @@ A chunk of a book holds the peers whose ids fall into one span of 64, so that a 
 one chunk and never moves the others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from headscale_saas.netmap.identity import peer_profile, peer_user
 from headscale_saas.netmap.members import class_facts, class_members, inside, same
@@ -111,12 +111,11 @@ class Book:
         if before is view:
             return
         if before is None:
-            changed: Iterable[NodeId] = view.peers()
+            spans = _by_span(view.peers())
         else:
-            changed = changed_nodes(before, view, touched)
-        spans = {node_id >> SPAN_BITS for node_id in changed}
-        for span in spans:
-            self._renew_peers(view, span)
+            spans = {node_id >> SPAN_BITS: () for node_id in changed_nodes(before, view, touched)}
+        for span, ids in spans.items():
+            self._renew_peers(view, span, ids or _ids_of(span))
         users = frozenset[UserId]().union(*(users for _, users in self._peers.values()))
         if users != self._users or before is None or before.state.users is not view.state.users:
             self._users = users
@@ -135,9 +134,7 @@ class Book:
         """Of all users behind the peers."""
         return [self._profiles[span] for span in sorted(self._profiles)]
 
-    def _renew_peers(self, view: ClassView, span: int) -> None:
-        first = span << SPAN_BITS
-        ids = [NodeId(number) for number in range(first, first + (1 << SPAN_BITS))]
+    def _renew_peers(self, view: ClassView, span: int, ids: Sequence[NodeId]) -> None:
         nodes = [node for node_id in ids if (node := view.visible(node_id)) is not None]
         self._fragments.forget(node_id for node_id in ids if node_id not in view.state.nodes)
         if not nodes:
@@ -160,6 +157,18 @@ class Book:
             else Chunk(b'],"UserProfiles":[', items)
             for span, items in spans.items()
         }
+
+
+def _ids_of(span: int) -> Sequence[NodeId]:
+    first = span << SPAN_BITS
+    return [NodeId(number) for number in range(first, first + (1 << SPAN_BITS))]
+
+
+def _by_span(ids: Iterable[NodeId]) -> Mapping[int, Sequence[NodeId]]:
+    spans: dict[int, list[NodeId]] = {}
+    for node_id in ids:
+        spans.setdefault(node_id >> SPAN_BITS, []).append(node_id)
+    return spans
 
 
 def facts_of(view: ClassView, node: Node) -> Facts:
