@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.registration import Device, Home, World, world
+from tests.service import until
 from tests.store_world import ADMIN, a_node, put_node
 
 from headscale_saas.actions import logins, nodes, policies, report, users
@@ -18,6 +19,7 @@ from headscale_saas.errors import Conflict, Error, Invalid, LimitReached, NotFou
 from headscale_saas.policy.language import PolicyError
 from headscale_saas.store import policies as policy_rows
 from headscale_saas.store.directory import NodeRef
+from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailcfg.maps import MapRequest
 from headscale_saas.tailnet.model import Actor, Node, NodeId, Version
@@ -230,6 +232,30 @@ async def test_old_versions_are_forgotten_by_number_and_by_size(
         assert await numbers(home) == [6]
         await put(home, f"{CLOSED}//{'x' * 500}\n")
         assert await numbers(home) == [7]
+
+
+async def test_what_comes_first_in_the_same_transaction_counts(database_dsn: str) -> None:
+    """Writes that wait for the same lane share a version."""
+    async with world(database_dsn) as w:
+        home = await w.home()
+        is_running, may_end = asyncio.Event(), asyncio.Event()
+
+        async def occupy(tx: TailnetTx) -> None:
+            is_running.set()
+            await may_end.wait()
+
+        async def both_wait() -> bool:
+            return home.db.waiting == 2
+
+        text = '{"acls": [{"action": "accept", "src": ["anna@"], "dst": ["*:*"]}]}'
+        async with asyncio.TaskGroup() as group:
+            group.create_task(home.db.write(home.id, ADMIN, occupy))
+            await is_running.wait()
+            group.create_task(users.create_user(home.db, ADMIN, home.id, "eve", email="anna@"))
+            setting = group.create_task(refused(Invalid, lambda: put(home, text)))
+            await until(both_wait)
+            may_end.set()
+        assert "multiple users found" in setting.result().message
 
 
 async def test_without_its_tests_a_policy_still_has_to_be_clear(database_dsn: str) -> None:

@@ -107,17 +107,15 @@ async def set_policy(
         if _is_in_force(wanted, before):
             return _unchanged(before)
         approvals = await apart(CHECKS, checked, rows, text, with_tests=with_tests)
-        put = await db.write(tailnet, actor, partial(_put, wanted, rows.version, approvals))
+        put = await db.write(tailnet, actor, partial(_put_if_at, rows.version, wanted, approvals))
         if put is not None:
             return put
 
-    async def check_and_put(tx: TailnetTx) -> Put | None:
+    async def check_and_put(tx: TailnetTx) -> Put:
         approvals = await apart(CHECKS, checked, await policies.rows(tx), text, with_tests=with_tests)
-        return await _put(wanted, tx.head.version, approvals, tx)
+        return await _put(wanted, approvals, tx)
 
-    put = await db.write(tailnet, actor, check_and_put)
-    assert put is not None
-    return put
+    return await db.write(tailnet, actor, check_and_put)
 
 
 async def rollback(db: Database, actor: Actor, tailnet: TailnetId, number: int, *, comment: str = "") -> Put:
@@ -156,13 +154,15 @@ def _name(policy: Policy | str) -> str:
     return f"version {policy.version.number}" if policy.version else "no policy"
 
 
-async def _put(wanted: Wanted, seen: Version, approvals: Approvals | None, tx: TailnetTx) -> Put | None:
-    """None: the tailnet is not at the version that the policy was checked against."""
+async def _put_if_at(seen: Version, wanted: Wanted, approvals: Approvals | None, tx: TailnetTx) -> Put | None:
+    """None: the tailnet is not as it was when the policy was checked."""
+    return await _put(wanted, approvals, tx) if tx.head.version == seen and tx.is_at_head else None
+
+
+async def _put(wanted: Wanted, approvals: Approvals | None, tx: TailnetTx) -> Put:
     before = await policies.in_force(tx)
     if _is_in_force(wanted, before):
         return _unchanged(before)
-    if tx.head.version != seen:
-        return None
     version = await policies.put(
         tx, wanted.actor, wanted.text, wanted.etag, wanted.comment, wanted.rolled_back_from
     )

@@ -118,6 +118,7 @@ class Batch:
 
     async def _try(self, request: Request, head: LiveHead) -> None:
         tx = TailnetTx(self._connection, head, self._process, request.doer)
+        tx.is_at_head = not any(done.is_touched for _, done, _ in self._done)
         try:
             result = await request.verb(tx)
         finally:

@@ -104,11 +104,13 @@ class TailnetTx(Transaction):
 
     From `Database.write` the head is locked and `version` is the one before this write. From `read` and
     `unversioned` nothing is locked. `now` is the database's time at the start of the transaction, in UTC.
-    `process` is 0 for tools.
+    `process` is 0 for tools. `is_at_head` is False where other writes of the same lane came before, so that
+    the rows are no longer those of the head's version.
     """
 
     __slots__ = (
-        "_audits", "_doer", "_nodes", "_policy", "_settings", "_users", "head", "is_alive", "now", "process",
+        "_audits", "_doer", "_nodes", "_policy", "_settings", "_users",
+        "head", "is_alive", "is_at_head", "now", "process",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +123,7 @@ class TailnetTx(Transaction):
         super().__init__(connection)
         self.head, self.now, self.is_alive = found
         self.process = process
+        self.is_at_head = True
         self._doer = doer
         self._nodes: set[NodeId] = set()
         self._users: set[UserId] = set()
