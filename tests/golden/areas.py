@@ -20,7 +20,7 @@ from golden.forms import (
     without_absent,
     without_order_in_rules,
 )
-from headscale_saas.netmap.rows import own_prefixes, self_capabilities
+from headscale_saas.netmap.rows import own_prefixes, self_capabilities, self_row
 from headscale_saas.policy import compile_policy
 from headscale_saas.policy.approvers import Approvers
 from headscale_saas.policy.language import parse
@@ -90,11 +90,13 @@ class Comparison:
         yield from differ(f"{where}: PrimaryRoutes", recorded.get("primary_routes") or [], primary)
 
     def own_routes(self, node: Node, view: Mapping[str, Any]) -> Iterator[Fault]:
-        addresses = self.addresses_told(node, node)
-        yield from differ(f"{node.hostname}: own Addresses", view["self"]["addresses"], addresses)
-        served = in_order(self.compiled.served_routes(node))
-        primary = [route for route in served if route not in EXIT_ROUTES]
-        yield from differ(f"{node.hostname}: own PrimaryRoutes", view["self"]["primary_routes"], primary)
+        recorded, addresses = view["self"], self.addresses_told(node, node)
+        row = self_row(node, self.case.state.tailnet.settings, None, self.compiled.served_routes(node), {})
+        allowed = [*addresses, *row.allowed_ips[len(row.addresses) :]]
+        yield from differ(f"{node.hostname}: own Addresses", recorded["addresses"], addresses)
+        yield from differ(f"{node.hostname}: own AllowedIPs", recorded["allowed_ips"], in_order(allowed))
+        primary = in_order(row.primary_routes)
+        yield from differ(f"{node.hostname}: own PrimaryRoutes", recorded["primary_routes"], primary)
 
     def attributes(self, node: Node, view: Mapping[str, Any]) -> Iterator[Fault]:
         owner = self.case.state.users[node.user_id] if node.user_id else None

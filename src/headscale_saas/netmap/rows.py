@@ -10,7 +10,7 @@ from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailcfg.node import CapMap
 from headscale_saas.tailcfg.node import Node as WireNode
 from headscale_saas.tailnet.model import Node, Role, Settings, User
-from headscale_saas.tailnet.routes import EXIT_ROUTES
+from headscale_saas.tailnet.routes import EXIT_ROUTES, usable_routes
 
 FILE_SHARING = "https://tailscale.com/cap/file-sharing"
 SSH = "https://tailscale.com/cap/ssh"
@@ -60,8 +60,9 @@ def self_row(
     *,
     hides_ipv4: bool = False,
 ) -> WireNode:
-    """A node as itself is told. What it reports all the time (endpoints, network) is not told back:
-    every change of this row makes the client rebuild everything.
+    """A node as itself is told: also the routes that it may serve though another router does (`routes` are
+    those it serves). What it reports all the time (endpoints, network) is not told back: every change of
+    this row makes the client rebuild everything.
     """
     addresses = own_prefixes(node, hides_ipv4=hides_ipv4)
     capabilities = self_capabilities(node, settings, owner) | attributes
@@ -75,7 +76,7 @@ def self_row(
         machine=node.machine_key,
         disco_key=node.disco_key,
         addresses=addresses,
-        allowed_ips=addresses + routes,
+        allowed_ips=addresses + usable_routes(node),
         home_derp=node.home_derp,
         hostinfo=Hostinfo(os=node.hostinfo.os, hostname=node.hostinfo.hostname),
         created=node.created_at,
