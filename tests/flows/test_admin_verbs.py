@@ -118,6 +118,18 @@ async def test_users_are_made_renamed_and_destroyed_without_their_nodes(database
             await users.destroy_user(w.db, ADMIN, home.id, home.bert)
 
 
+async def test_no_user_can_be_called_what_a_policy_calls_another(database_dsn: str) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home()
+        await users.create_user(w.db, ADMIN, home.id, "carl", email="carl@example.com")
+        for name, email in (("dora", "carl@example.com"), ("dora", "anna@"), ("carl@example.com", "")):
+            with pytest.raises(Conflict, match=r"is called (carl@example.com|anna@) already"):
+                await users.create_user(w.db, ADMIN, home.id, name, email=email)
+        with pytest.raises(Conflict, match=r"user 3 is called carl@example.com already"):
+            await users.rename_user(w.db, ADMIN, home.id, home.bert, "carl@example.com")
+        assert len(await users.list_users(w.db, home.id)) == 3
+
+
 @pytest.mark.parametrize("name", ["", "1a b", "a\nb", "x" * 300, "-x"])
 async def test_what_a_user_cannot_be_called(database_dsn: str, name: str) -> None:
     async with world(database_dsn) as w:

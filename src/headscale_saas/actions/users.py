@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from headscale_saas.errors import Conflict, Invalid, NotFound
+from headscale_saas.policy.atoms import tokens_of
 from headscale_saas.store import auth_keys, nodes, users
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
@@ -39,6 +40,7 @@ async def create_user(
             created_at=tx.now,
         )
         user = replace(user, id=await users.insert(tx, user))
+        await _demand_unmistakable(tx, user)
         tx.touch(users=[user.id])
         tx.audit("user.create", f"user {user.id}", {"name": name})
         return user
@@ -46,7 +48,7 @@ async def create_user(
     try:
         return await db.write(tailnet, actor, create)
     except Conflict as conflict:
-        raise Conflict("user already exists", code=conflict.code) from None
+        raise _told(conflict) from None
 
 
 async def list_users(
@@ -75,6 +77,7 @@ async def rename_user(db: Database, actor: Actor, tailnet: TailnetId, user: User
         if before.name == name:
             return before
         await users.rename(tx, user, name)
+        await _demand_unmistakable(tx, replace(before, name=name))
         tx.touch(users=[user])
         tx.audit("user.rename", f"user {user}", {"from": before.name, "to": name})
         return replace(before, name=name)
@@ -82,7 +85,7 @@ async def rename_user(db: Database, actor: Actor, tailnet: TailnetId, user: User
     try:
         return await db.write(tailnet, actor, rename)
     except Conflict as conflict:
-        raise Conflict("user already exists", code=conflict.code) from None
+        raise _told(conflict) from None
 
 
 async def destroy_user(db: Database, actor: Actor, tailnet: TailnetId, user: UserId) -> None:
@@ -102,11 +105,26 @@ async def destroy_user(db: Database, actor: Actor, tailnet: TailnetId, user: Use
     await db.write(tailnet, actor, destroy)
 
 
+async def _demand_unmistakable(tx: TailnetTx, user: User) -> None:
+    """A policy names users by words: what is meant for another must not become this one's, too."""
+    words = tokens_of(user)
+    for other in await users.called(tx, words):
+        if other.id != user.id and (shared := words & tokens_of(other)):
+            raise Conflict(f"user {other.id} is called {min(shared)} already", code="word_is_taken")
+
+
 async def _existing(tx: TailnetTx, user: UserId) -> User:
     found = await users.get(tx, user)
     if found is None:
         raise NotFound("user not found", code="no_such_user")
     return found
+
+
+def _told(conflict: Conflict) -> Conflict:
+    """In headscale's words, where it has any."""
+    if conflict.code == "word_is_taken":
+        return conflict
+    return Conflict("user already exists", code=conflict.code)
 
 
 def _check_name(name: str) -> None:

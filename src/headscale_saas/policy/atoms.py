@@ -145,7 +145,9 @@ class Atoms:
         yield from self._by_role[user.role]
         for token in tokens_of(user):
             yield from self._by_login.get(token, ())
-        yield from self._by_domain.get(user.login_name.rpartition("@")[2], ())
+        _, at, domain = user.login_name.rpartition("@")
+        if at:
+            yield from self._by_domain.get(domain, ())
 
     def _index_identities(self) -> None:
         self._everyone = self._known((ANY, DANGER_ALL))

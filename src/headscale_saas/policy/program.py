@@ -6,7 +6,7 @@ from itertools import chain
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import Atoms
 from headscale_saas.policy.attributes import DISABLE_IPV4, Attributes
-from headscale_saas.policy.budget import demand_small
+from headscale_saas.policy.budget import demand_few_capabilities, demand_small
 from headscale_saas.policy.clauses import Clause, clauses_of
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.selectors import ANY, Kind, Selector
@@ -23,7 +23,8 @@ class Program:
 
     `without_ipv4` are the bits of nodes that have no IPv4 address for anybody, `personal` those of nodes to
     which a rule about their user's own nodes may apply, `inside_internet` those of addresses that exit nodes
-    pass on. `entries_at` has (rule, entry) by the number of the destination's bit.
+    pass on. `entries_at` has (rule, entry) by the number of the destination's bit, `receiving` the bits of
+    nodes that are told different things.
     """
 
     def __init__(self, document: Document) -> None:
@@ -33,12 +34,14 @@ class Program:
         self.atoms = Atoms(document, _selectors(document, self.clauses), self.literals)
         self.rules = rules_of(self.clauses, self.atoms)
         demand_small(document, self.literals, self.rules)
+        demand_few_capabilities(document, self.rules)
         self.reach = Reach(self.atoms, self.literals, self.rules)
         self.ssh = SshRules(document, self.atoms)
         self.attributes = Attributes(document, self.atoms)
         self.without_ipv4 = _without_ipv4(document, self.atoms)
         self.personal = _personal(self)
         self.entries_at = _entries_at(self)
+        self.receiving = _receiving(self)
         self.inside_internet = _inside_internet(self.atoms) | self.reach.internet
 
 
@@ -70,6 +73,16 @@ def _personal(program: Program) -> int:
         if rule.is_self:
             personal |= rule.source_mask
     return personal
+
+
+def _receiving(program: Program) -> int:
+    """All that decides what nodes are told, but for their routes."""
+    mask = program.personal
+    for number in program.entries_at:
+        mask |= 1 << number
+    for rule in program.rules:
+        mask |= rule.target_postures | rule.via
+    return mask
 
 
 def _entries_at(program: Program) -> Mapping[int, list[tuple[int, int]]]:

@@ -1,5 +1,6 @@
 """Users: row <-> value, and the queries."""
 
+from collections.abc import Collection
 from typing import Any
 
 from headscale_saas.store.transactions import TailnetTx
@@ -74,6 +75,16 @@ async def find(
     order by u.id
     """
     return [from_record(row) for row in await tx.fetch(sql, tx.tailnet, user, name, email)]
+
+
+async def called(tx: TailnetTx, words: Collection[str]) -> list[User]:
+    """Those whom a policy could mean by one of these words: as login, identifier, or `name@`."""
+    sql = f"""
+    select {SELECT} from users u where u.tailnet_id = $1
+      and (u.name = any($2) or u.email = any($2) or u.provider_id = any($2) or u.name || '@' = any($2))
+    order by u.id
+    """
+    return [from_record(row) for row in await tx.fetch(sql, tx.tailnet, list(words))]
 
 
 async def rename(tx: TailnetTx, user: UserId, name: str) -> bool:

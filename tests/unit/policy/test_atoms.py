@@ -33,6 +33,11 @@ def contains(word: str, node: Node, owner: User | None, **sections: Any) -> bool
     return bool(atoms.mask(node, owner) & atoms.bit(selector))
 
 
+def test_a_user_without_a_domain_is_in_none() -> None:
+    user = make_user(3, name="example.com", email="")
+    assert not contains("user:*@example.com", make_node(3, user_id=user.id), user)
+
+
 @pytest.mark.parametrize(
     "word",
     [

@@ -99,13 +99,26 @@ PORTS = " ".join(map(str, range(1, 300)))
 TARGETS = " ".join(["tag:a"] * (budget.MOST_DESTINATIONS // budget.A_GRANT + 1))
 
 
+LARGE: Json = {"example.com/x": [{"x": "x" * budget.MOST_CAPABILITY_BYTES}]}
+
+
 @pytest.mark.parametrize(
-    "rule", [grant("*", HOSTS, ip=PORTS), grant("*", TARGETS, ip="", app={"example.com/x": []})]
+    "rule",
+    [
+        grant("*", HOSTS, ip=PORTS),
+        grant("*", TARGETS, ip="", app={"example.com/x": []}),
+        grant("*", "tag:a", ip="", app=LARGE),
+    ],
 )
 def test_what_multiplies_is_refused(rule: Json) -> None:
     with pytest.raises(PolicyError) as refusal:
         program(rule)
     assert refusal.value.code == "too_large"
+
+
+def test_so_is_what_every_node_would_be_told_of_itself() -> None:
+    with pytest.raises(PolicyError, match="bytes of node attributes"):
+        program(nodeAttrs=[{"target": ["*"], "app": LARGE}])
 
 
 def test_so_are_ipsets_that_multiply() -> None:
