@@ -73,6 +73,12 @@ class NodeClass:
             isinstance(other, NodeClass) and self.program is other.program and self.standing == other.standing
         )
 
+    @property
+    def as_destination(self) -> Hashable:
+        """Equal for classes that are told the same, however they differ as sources."""
+        mask = self.standing.mask & self.program.receiving
+        return mask.to_bytes(mask.bit_length() // 8 + 1, "little"), self.standing.user, self.standing.own
+
     def sees(self, other: "NodeClass") -> bool:
         """Whether nodes of the two classes are peers: one may reach the other in some way."""
         return self._reaches(other) or other._reaches(self)

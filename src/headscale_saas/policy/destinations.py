@@ -32,18 +32,32 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     grants: tuple[CapGrant, ...] = ()
 
 
+class Told:
+    """What classes have in common that are told the same, however they differ as sources."""
+
+    __slots__ = ("deliveries",)
+
+    def __init__(self, deliveries: tuple[Delivery, ...]) -> None:
+        self.deliveries = deliveries
+
+
 class Deliveries:
-    """The deliveries of classes, each as one object, so that classes that are told the same share it."""
+    """What classes are told, each delivery as one object, so that those who are told the same share it."""
 
     def __init__(self) -> None:
-        self._of: dict[NodeClass, tuple[Delivery, ...]] = {}
+        self._of: dict[NodeClass, Told] = {}
+        self._alike: dict[Hashable, Told] = {}
         self._known: dict[tuple[int, UserId | None], dict[Hashable, Delivery]] = {}
 
-    def of(self, of: NodeClass) -> tuple[Delivery, ...]:
+    def of(self, of: NodeClass) -> Told:
         """In order of the rules."""
         found = self._of.get(of)
         if found is None:
-            found = self._of[of] = tuple(map(self._as_known, _deliveries(of)))
+            key = of.as_destination
+            found = self._alike.get(key)
+            if found is None:
+                found = self._alike[key] = Told(tuple(map(self._as_known, _deliveries(of))))
+            self._of[of] = found
         return found
 
     def with_sources(self, rule: int, user: UserId | None) -> Iterable[Delivery]:
@@ -51,10 +65,15 @@ class Deliveries:
 
     def forget_all_but(self, classes: Iterable[NodeClass]) -> None:
         self._of = {of: self._of[of] for of in classes if of in self._of}
+        self._alike = {of.as_destination: told for of, told in self._of.items()}
         self._known = {}
-        for found in self._of.values():
-            for delivery in found:
+        for told in self._alike.values():
+            for delivery in told.deliveries:
                 self._as_known(delivery)
+
+    def told(self) -> frozenset[Told]:
+        """All that somebody is told."""
+        return frozenset(self._alike.values())
 
     def has(self, delivery: Delivery) -> bool:
         return self._known.get((delivery.rule, delivery.user), {}).get(_content(delivery)) is delivery
@@ -87,10 +106,20 @@ def _concerned(of: NodeClass) -> dict[int, list[Entry]]:
     concerned: dict[int, list[Entry]] = {}
     for rule, entry in sorted(found):
         concerned.setdefault(rule, []).append(program.rules[rule].entries[entry])
-    if of.standing.user is not None:
-        for rule in indices(program.reach.self_targets(of.standing.mask)):
-            concerned[rule] = list(program.rules[rule].entries)
-    return concerned
+    return concerned | _own_nodes(of)
+
+
+def _own_nodes(of: NodeClass) -> dict[int, list[Entry]]:
+    """The rules to a user's own nodes. Their sources are these very nodes, as far as postures hold: so rules
+    that differ only in ports are told as the first of them."""
+    rules, first, found = of.program.rules, dict[Hashable, int](), dict[int, list[Entry]]()
+    if of.standing.user is None:
+        return found
+    for number in indices(of.program.reach.self_targets(of.standing.mask)):
+        rule = rules[number]
+        likeness = (rule.protocol, rule.postures) if rule.caps is None else number
+        found.setdefault(first.setdefault(likeness, number), []).extend(rule.entries)
+    return found
 
 
 class _Here:

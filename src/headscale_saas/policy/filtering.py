@@ -4,7 +4,7 @@ next states as long as nothing in them changes.
 
 from headscale_saas.policy.chunks import ChunkedFilters, Part
 from headscale_saas.policy.classes import NodeClass
-from headscale_saas.policy.destinations import Deliveries, Delivery
+from headscale_saas.policy.destinations import Deliveries, Delivery, Told
 from headscale_saas.policy.members import Members
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.reach import RuleSet
@@ -20,9 +20,9 @@ class Filtering:
         self._deliveries = deliveries
         self._sources = sources
         self._parts: dict[Delivery, Part] = {}
-        self._filters: dict[NodeClass, ChunkedFilters] = {}
+        self._filters: dict[Told, ChunkedFilters] = {}
         self._former_parts: dict[Delivery, Part] = {}
-        self._former_filters: dict[NodeClass, ChunkedFilters] = {}
+        self._former_filters: dict[Told, ChunkedFilters] = {}
 
     def advanced(
         self, members: Members, around: Surroundings, stale: RuleSet, users: frozenset[UserId]
@@ -40,17 +40,17 @@ class Filtering:
 
     def of(self, of: NodeClass) -> ChunkedFilters:
         """The same object while nothing changed."""
-        filters = self._filters.get(of)
+        told = self._deliveries.of(of)
+        filters = self._filters.get(told)
         if filters is None:
-            parts = self._parts_of(of)
-            filters = self._former_filters.pop(of, None)
+            parts = self._parts_of(told.deliveries)
+            filters = self._former_filters.pop(told, None)
             if filters is None or filters.parts != parts:
                 filters = ChunkedFilters(parts)
-            self._filters[of] = filters
+            self._filters[told] = filters
         return filters
 
-    def _parts_of(self, of: NodeClass) -> tuple[Part, ...]:
-        deliveries = self._deliveries.of(of)
+    def _parts_of(self, deliveries: tuple[Delivery, ...]) -> tuple[Part, ...]:
         # Most classes find most of their parts made.
         known = map(self._parts.get, deliveries)
         return tuple(part or self._part(one) for part, one in zip(known, deliveries, strict=True))
@@ -68,7 +68,8 @@ class Filtering:
     def forget_all_but(self, classes: frozenset[NodeClass]) -> None:
         """Forgets what was kept of classes that nobody is in any more."""
         self._deliveries.forget_all_but(classes)
-        self._former_filters = {of: one for of, one in self._former_filters.items() if of in classes}
+        live = self._deliveries.told()
+        self._former_filters = {told: one for told, one in self._former_filters.items() if told in live}
         self._parts = {one: part for one, part in self._parts.items() if self._deliveries.has(one)}
         self._former_parts = {
             one: part for one, part in self._former_parts.items() if self._deliveries.has(one)
