@@ -6,6 +6,7 @@ next version of the policy, by the author "file PATH", unless it is the one in f
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from headscale_saas.actions import policies, policy_checks, tailnets
@@ -14,11 +15,13 @@ from headscale_saas.config import Config
 from headscale_saas.config.files import read_policy
 from headscale_saas.errors import Error, Invalid
 from headscale_saas.observe import get_logger
+from headscale_saas.policy.strangers import Stranger
 from headscale_saas.store.database import Database
 from headscale_saas.store.feed import Doorbell
 from headscale_saas.tailnet.model import Actor, TailnetId
 
 MOST_FAILURES_LOGGED = 20
+MOST_STRANGERS_LOGGED = 10
 
 log = get_logger(__name__)
 
@@ -41,6 +44,7 @@ async def establish(database: Database, config: Config, tailnet: TailnetId) -> N
     if put.is_new:
         _note(config, put)
     tested = await policy_checks.run_tests(database, tailnet)
+    _warn_of_strangers(config, tested.strangers)
     for failure in tested.failures[:MOST_FAILURES_LOGGED]:
         log.warning("policy_test_failed", path=config.policy.path, failure=f"{failure.position}: {failure}")
 
@@ -68,6 +72,14 @@ def _note(config: Config, put: Put) -> None:
     log.info("policy_set", path=config.policy.path, version=number, routes_approved_of=len(put.approved))
 
 
+def _warn_of_strangers(config: Config, strangers: Sequence[Stranger]) -> None:
+    if strangers:
+        named = ", ".join(f"{one.word[:200]} ({one.position})" for one in strangers[:MOST_STRANGERS_LOGGED])
+        log.warning(
+            "policy_names_nobody", path=config.policy.path, count=len(strangers), nobody_here_is=named
+        )
+
+
 def reload(config: Config, dsn: str) -> None:
     """On SIGHUP. Whatever is wrong is logged, and the policy in force stays."""
     if not is_used(config):
@@ -82,6 +94,7 @@ def reload(config: Config, dsn: str) -> None:
     else:
         if put.is_new:
             _note(config, put)
+            _warn_of_strangers(config, put.strangers)
         else:
             log.info("policy_unchanged", path=config.policy.path)
 

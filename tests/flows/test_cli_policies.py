@@ -133,6 +133,29 @@ def test_a_policys_tests_are_run_on_the_nodes_there_are(cli: CommandLine, databa
     assert cli.ok("policy test") == "2 tests passed"
 
 
+def test_logins_that_nobody_has_are_named(cli: CommandLine) -> None:
+    cli.ok("users create alice --email alice@example.com")
+    (cli.config.parent / "misspelt").write_text("""{
+      // not "alice@exampel.com"
+      "groups": {"group:ops": ["alice@example.com", "alice@exampel.com"]},
+      "acls": [{"action": "accept", "src": ["alice@"], "dst": ["bob@:22", "alice@exampel.com:*"]}],
+    }
+    """)
+    warning = (
+        "Warning: nobody here is alice@exampel.com (line 3, column 53)\n"
+        "Warning: nobody here is bob@ (line 4, column 64)\n"
+    )
+    for verb, done in ("check", "Policy is valid\n"), ("set", "Policy updated.\n"):
+        assert cli("policy", verb, "-f", file(cli, "misspelt")) == (0, done, warning)
+    told = cli("policy", "check", "-f", file(cli, "misspelt"), "-o", "json")
+    assert json.loads(told.out)["warnings"][1] == "nobody here is bob@ (line 4, column 64)"
+    many = json.dumps({"groups": {"group:all": [f"u{number}@" for number in range(12)]}})
+    (cli.config.parent / "many").write_text(many)
+    *_, last, left = cli("policy", "check", "-f", file(cli, "many")).err.splitlines()
+    assert last.startswith("Warning: nobody here is u9@ (")
+    assert left == "Warning: and 2 more that nobody here is"
+
+
 def test_a_connection_is_explained(cli: CommandLine, database_dsn: str) -> None:
     cli.ok("users create alice")
     alice = {"user_id": UserId(1), "tags": ()}

@@ -169,6 +169,20 @@ async def test_tests_that_fail_only_warn_at_the_start(mode: FileMode) -> None:
         assert await mode.text() == tested
 
 
+async def test_logins_that_nobody_has_are_logged_in_one_line(mode: FileMode) -> None:
+    mode.file.write_text('{"acls": [], "groups": {"group:a": ["alice@", "bob@"]}}\n')
+    async with mode.running() as process:
+        (line,) = [line for line in process.log.read_text().splitlines() if "policy_names_nobody" in line]
+        assert "alice@ (line 1, column 37), bob@ (line 1, column 47)" in line
+        mode.file.write_text('{"acls": [], "groups": {"group:a": ["carol@"]}}\n')
+        process.process.send_signal(signal.SIGHUP)
+
+        async def is_warned_of() -> bool:
+            return "carol@ (line 1, column 37)" in process.log.read_text()
+
+        await until(is_warned_of)
+
+
 async def test_without_a_path_the_policy_stays(mode: FileMode) -> None:
     async with mode.running():
         pass

@@ -12,9 +12,10 @@ import msgspec
 
 from headscale_saas.actions.apart import CHECKS, apart
 from headscale_saas.actions.approvals import Approvals, approved_by
-from headscale_saas.actions.policy_checks import checked
+from headscale_saas.actions.policy_checks import Checked, checked
 from headscale_saas.actions.unified import unified
 from headscale_saas.errors import Conflict, Invalid, LimitReached, NotFound, Refused
+from headscale_saas.policy.strangers import Stranger
 from headscale_saas.store import nodes, policies, users
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
@@ -43,12 +44,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 class Put(msgspec.Struct, frozen=True, kw_only=True):
     """What came of setting a policy. Not `is_new`: that text was in force already, and nothing was written.
 
-    `approved` are the nodes of which routes were approved because the new policy does.
+    `approved` are the nodes of which routes were approved because the new policy does, `strangers` the users
+    whom it names and the tailnet does not have.
     """
 
     policy: Policy
     is_new: bool
     approved: tuple[NodeId, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
 
 
 class Wanted(NamedTuple):
@@ -106,14 +109,14 @@ async def set_policy(
             rows = await policies.rows(tx)
         if _is_in_force(wanted, before):
             return _unchanged(before)
-        approvals = await apart(CHECKS, checked, rows, text, with_tests=with_tests)
-        put = await db.write(tailnet, actor, partial(_put_if_at, rows.version, wanted, approvals))
+        found = await apart(CHECKS, checked, rows, text, with_tests=with_tests)
+        put = await db.write(tailnet, actor, partial(_put_if_at, rows.version, wanted, found))
         if put is not None:
             return put
 
     async def check_and_put(tx: TailnetTx) -> Put:
-        approvals = await apart(CHECKS, checked, await policies.rows(tx), text, with_tests=with_tests)
-        return await _put(wanted, approvals, tx)
+        found = await apart(CHECKS, checked, await policies.rows(tx), text, with_tests=with_tests)
+        return await _put(wanted, found, tx)
 
     return await db.write(tailnet, actor, check_and_put)
 
@@ -154,12 +157,12 @@ def _name(policy: Policy | str) -> str:
     return f"version {policy.version.number}" if policy.version else "no policy"
 
 
-async def _put_if_at(seen: Version, wanted: Wanted, approvals: Approvals | None, tx: TailnetTx) -> Put | None:
+async def _put_if_at(seen: Version, wanted: Wanted, found: Checked, tx: TailnetTx) -> Put | None:
     """None: the tailnet is not as it was when the policy was checked."""
-    return await _put(wanted, approvals, tx) if tx.head.version == seen and tx.is_at_head else None
+    return await _put(wanted, found, tx) if tx.head.version == seen and tx.is_at_head else None
 
 
-async def _put(wanted: Wanted, approvals: Approvals | None, tx: TailnetTx) -> Put:
+async def _put(wanted: Wanted, found: Checked, tx: TailnetTx) -> Put:
     before = await policies.in_force(tx)
     if _is_in_force(wanted, before):
         return _unchanged(before)
@@ -168,8 +171,9 @@ async def _put(wanted: Wanted, approvals: Approvals | None, tx: TailnetTx) -> Pu
     )
     tx.touch(policy=True)
     tx.audit("policy.set", f"policy {version.number}", _detail(version))
-    approved = await _approve(tx, approvals, version)
-    return Put(policy=Policy(text=wanted.text, version=version), is_new=True, approved=approved)
+    approved = await _approve(tx, found.approvals, version)
+    policy = Policy(text=wanted.text, version=version)
+    return Put(policy=policy, is_new=True, approved=approved, strangers=found.strangers)
 
 
 async def _approve(tx: TailnetTx, approvals: Approvals | None, version: PolicyVersion) -> tuple[NodeId, ...]:

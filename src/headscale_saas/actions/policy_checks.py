@@ -10,6 +10,7 @@ from headscale_saas.policy import Approvers, check, explain
 from headscale_saas.policy.checking import failures_of, refuse_ambiguous
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
+from headscale_saas.policy.strangers import Stranger, strangers_of
 from headscale_saas.policy.tested import Failure
 from headscale_saas.policy.verdicts import Verdict
 from headscale_saas.store import policies
@@ -29,15 +30,26 @@ class Question(NamedTuple):
 
 
 class Tested(msgspec.Struct, frozen=True):
-    """How many tests a policy has, and what they find: the first hundred failures."""
+    """How many tests a policy has, and the first hundred failures that they find.
+
+    `strangers` are the users whom the policy names and the tailnet does not have.
+    """
 
     count: int
     failures: tuple[Failure, ...]
+    strangers: tuple[Stranger, ...] = ()
 
 
-async def check_policy(db: Database, tailnet: TailnetId, text: str) -> None:
-    """Raises as `policies.set_policy` would, were the policy set now."""
-    await apart(CHECKS, checked, await _rows(db, tailnet), text, with_tests=True)
+class Checked(NamedTuple):
+    """What a policy decides about writes (None for "", which is no policy), and whom it names for nobody."""
+
+    approvals: Approvals | None
+    strangers: tuple[Stranger, ...]
+
+
+async def check_policy(db: Database, tailnet: TailnetId, text: str) -> tuple[Stranger, ...]:
+    """Whom it names that nobody here is. Raises as `policies.set_policy` would, were the policy set now."""
+    return (await apart(CHECKS, checked, await _rows(db, tailnet), text, with_tests=True)).strangers
 
 
 async def run_tests(db: Database, tailnet: TailnetId, text: str | None = None) -> Tested:
@@ -55,14 +67,16 @@ async def explained(
     return await apart(CHECKS, _explained, await _rows(db, tailnet), question, text)
 
 
-def checked(rows: Rows, text: str, *, with_tests: bool) -> Approvals | None:
-    """What the policy decides about writes; None for "", which is no policy. Raises Invalid."""
+def checked(rows: Rows, text: str, *, with_tests: bool) -> Checked:
+    """Raises Invalid."""
     state = rows.state()
     domains = state.tailnet.settings.domains
     program = check(text, state, domains) if with_tests else _program(text, state)
-    if program is not None:
-        refuse_ambiguous(program.document, state.users.values())
-    return None if program is None else Approvers(program.document)
+    if program is None:
+        return Checked(None, ())
+    document, users = program.document, state.users.values()
+    refuse_ambiguous(document, users)
+    return Checked(Approvers(document), strangers_of(text, document, users))
 
 
 def _explained(rows: Rows, question: Question, text: str | None) -> tuple[Verdict, ...]:
@@ -72,11 +86,13 @@ def _explained(rows: Rows, question: Question, text: str | None) -> tuple[Verdic
 
 def _tested(rows: Rows, text: str | None) -> Tested:
     state = rows.state()
+    text = state.policy_text if text is None else text
     program = _program(text, state)
     if program is None:
         return Tested(0, ())
     document = program.document
-    return Tested(len(document.tests) + len(document.ssh_tests), failures_of(program, state))
+    strangers = strangers_of(text or "", document, state.users.values())
+    return Tested(len(document.tests) + len(document.ssh_tests), failures_of(program, state), strangers)
 
 
 def _program(text: str | None, state: TailnetState) -> Program | None:

@@ -16,6 +16,7 @@ from headscale_saas.cli.messages import (
     Node,
     NoiseKey,
     Policy,
+    PolicyChecked,
     PolicyTested,
     PolicyVerdict,
     PreAuthKey,
@@ -104,7 +105,7 @@ class PolicyClient(Protocol):
 
     async def rollback_policy(self, version: int, *, comment: str = "") -> Policy: ...
 
-    async def check_policy(self, text: str) -> None:
+    async def check_policy(self, text: str) -> PolicyChecked:
         """Raises what is wrong with it."""
         ...
 

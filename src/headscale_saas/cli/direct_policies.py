@@ -1,5 +1,7 @@
 """The policy's part of the client that needs no server."""
 
+import msgspec
+
 from headscale_saas.actions import policies, policy_checks
 from headscale_saas.actions.policies import Policy, Put
 from headscale_saas.actions.policy_checks import Question
@@ -36,8 +38,9 @@ class DirectPolicies(Place):
             await policies.rollback(self._database, self._actor, tailnet, version, comment=comment)
         )
 
-    async def check_policy(self, text: str) -> None:
-        await policy_checks.check_policy(self._database, await self._tailnet(), text)
+    async def check_policy(self, text: str) -> messages.PolicyChecked:
+        strangers = await policy_checks.check_policy(self._database, await self._tailnet(), text)
+        return messages.PolicyChecked(warnings=translate.warnings(strangers))
 
     async def test_policy(self, text: str | None = None) -> messages.PolicyTested:
         tested = await policy_checks.run_tests(self._database, await self._tailnet(), text)
@@ -73,4 +76,5 @@ class DirectPolicies(Place):
 
 
 def _put_message(put: Put) -> messages.Policy:
-    return translate.policy_message(put.policy.version, put.policy.text, is_new=put.is_new)
+    message = translate.policy_message(put.policy.version, put.policy.text, is_new=put.is_new)
+    return msgspec.structs.replace(message, warnings=translate.warnings(put.strangers))

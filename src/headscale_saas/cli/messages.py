@@ -98,6 +98,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`policy` and `updated_at` are headscale's, the rest is ours. The text is left out in lists.
 
     `version` 0: there never was a policy. `unchanged`: what was to be set was in force already.
+    `warnings` are as in PolicyChecked.
     """
 
     policy: str = ""
@@ -109,6 +110,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     comment: str = ""
     rolled_back_from: int = 0
     unchanged: bool = False
+    warnings: list[str] = []
+
+
+class PolicyChecked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Ours. What is odd about a policy that is right; at most the first ten are told."""
+
+    warnings: list[str] = []
 
 
 class PolicyTested(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

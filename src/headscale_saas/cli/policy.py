@@ -1,7 +1,7 @@
 """`headscale policy`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +60,7 @@ async def set_(session: Session, file: str, comment: str, etag: str) -> None:
         await _confirm_emptiness(session)
     put = await session.client.set_policy(text, etag=etag, comment=comment)
     session.printer.result(put, "Policy unchanged." if put.unchanged else "Policy updated.")
+    _warn(session, put.warnings)
 
 
 async def _confirm_emptiness(session: Session) -> None:
@@ -79,8 +80,9 @@ async def _confirm_emptiness(session: Session) -> None:
 @with_server
 async def check(session: Session, file: str) -> None:
     """Check a policy, and run its tests, without putting it in force."""
-    await session.client.check_policy(read(file))
-    session.printer.result({}, "Policy is valid")
+    checked = await session.client.check_policy(read(file))
+    session.printer.result(checked, "Policy is valid")
+    _warn(session, checked.warnings)
 
 
 @policy.command("test")
@@ -192,6 +194,12 @@ async def rollback(session: Session, version: int, comment: str) -> None:
     put = await session.client.rollback_policy(version, comment=comment)
     done = f"Policy rolled back to version {version}, as version {put.version}."
     session.printer.result(put, "Policy unchanged." if put.unchanged else done)
+    _warn(session, put.warnings)
+
+
+def _warn(session: Session, warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        session.printer.note(f"Warning: {clean(warning)}")
 
 
 def read(file: str) -> str:

@@ -1,11 +1,12 @@
 """From the model's values to headscale's messages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from headscale_saas.access.credentials import PREFIX_LENGTH, KeyKind, masked
 from headscale_saas.cli import messages
 from headscale_saas.cli.messages import TAGGED_DEVICES, Timestamp
+from headscale_saas.policy.strangers import Stranger
 from headscale_saas.policy.verdicts import Verdict
 from headscale_saas.store.directory import Cluster, NoiseKey, TailnetHead
 from headscale_saas.store.policies import PolicyVersion
@@ -21,6 +22,7 @@ from headscale_saas.tailnet.model import (
 )
 from headscale_saas.tailnet.routes import Served
 
+MOST_WARNINGS = 10
 METHODS = {
     RegisterMethod.AUTH_KEY: messages.RegisterMethod.AUTH_KEY,
     RegisterMethod.CLI: messages.RegisterMethod.CLI,
@@ -124,6 +126,13 @@ def policy_message(version: PolicyVersion | None, text: str = "", *, is_new: boo
         rolled_back_from=version.rolled_back_from or 0,
         unchanged=not is_new,
     )
+
+
+def warnings(strangers: Sequence[Stranger]) -> list[str]:
+    """A line each; how many are left out is the last one."""
+    told = list(map(str, strangers[:MOST_WARNINGS]))
+    left = len(strangers) - len(told)
+    return [*told, f"and {left} more that nobody here is"] if left else told
 
 
 def verdict_message(verdict: Verdict) -> messages.PolicyVerdict:

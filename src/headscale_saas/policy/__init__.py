@@ -7,6 +7,7 @@ language/   from text to a document
 For people and doors
 checking    check: may this text be put in force? Runs its tests (policy_tests, ssh_tests; tested)
 approvers   Approvers: tags, routes and address pools that need no admin
+strangers   strangers_of: logins in it that nobody has
 explain     explain: why a connection is allowed, or what is missing (parties, verdicts)
 connections, questions   may this address open that port, asked of the clauses one pair at a time
 printed, ssh_printed   what a node is told as the real service writes it

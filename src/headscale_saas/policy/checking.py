@@ -1,10 +1,8 @@
 """Is this a policy that can be put in force in this tailnet? What doors ask before they store one."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from itertools import chain, islice
-
-import msgspec
 
 from headscale_saas.policy.atoms import tokens_of
 from headscale_saas.policy.connections import Connections
@@ -12,12 +10,12 @@ from headscale_saas.policy.language import parse
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.language.quoting import quoted
-from headscale_saas.policy.language.selectors import Kind, Selector
 from headscale_saas.policy.members import members_of
 from headscale_saas.policy.policy_tests import run_tests
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.ssh_policies import MOST_PRINCIPALS, SshPolicies
 from headscale_saas.policy.ssh_tests import run_ssh_tests
+from headscale_saas.policy.strangers import user_selectors
 from headscale_saas.policy.tested import MOST_STEPS, Budget, Failure
 from headscale_saas.tailnet.model import User
 from headscale_saas.tailnet.state import TailnetState
@@ -59,24 +57,9 @@ def refuse_ambiguous(document: Document, users: Iterable[User]) -> None:
     counts = Counter(token for user in users for token in tokens_of(user))
     ambiguous = {token for token, count in counts.items() if count > 1}
     if ambiguous:
-        found = sorted(named.name for named in _selectors(document) if named.name in ambiguous)
+        found = sorted(named.name for named in user_selectors(document) if named.name in ambiguous)
         if found:
             raise PolicyError(f"multiple users found: {quoted(found[0])} means {counts[found[0]]} of them")
-
-
-def _selectors(value: object) -> Iterator[Selector]:
-    """All selectors for users in a document or a part of it."""
-    if isinstance(value, Selector):
-        if value.kind is Kind.USER:
-            yield value
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            yield from _selectors(getattr(value, name))
-    elif isinstance(value, Mapping):
-        yield from _selectors(tuple(value.values()))
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _selectors(item)
 
 
 def refuse_ssh_flood(program: Program, state: TailnetState) -> None:
