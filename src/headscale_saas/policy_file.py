@@ -63,7 +63,7 @@ async def _take_over(database: Database, config: Config, tailnet: TailnetId, *, 
         raise Invalid(
             "the file is empty; to let everyone reach everyone, write {} into it", field="policy.path"
         )
-    author = Actor(kind="file", name=str(path), origin=socket.gethostname())
+    author = Actor(kind=policies.FROM_FILE, name=str(path), origin=socket.gethostname())
     return await policies.set_policy(database, author, tailnet, text, with_tests=with_tests)
 
 

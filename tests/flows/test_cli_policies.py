@@ -1,5 +1,6 @@
 """`policy`: headscale's commands in its words, and versions."""
 
+import asyncio
 import io
 import json
 import re
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 from test_cli_nodes import put as put_nodes
 from tests.command_line import CommandLine
+from tests.store_world import process
 
-from headscale_saas.tailnet.model import UserId
+from headscale_saas.actions import policies, tailnets
+from headscale_saas.tailnet.model import Actor, UserId
 
 OPEN = '{\n  // everyone\n  "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],\n}\n'
 CLOSED = '{\n  "acls": [], // nobody\n}\n'
@@ -254,6 +257,28 @@ def test_in_file_mode_only_the_file_says_so(cli: CommandLine) -> None:
     assert cli("policy get").out == CLOSED
     assert cli.ok("policy", "check", "-f", file(cli, "open")) == "Policy is valid"
     assert put(cli, "open", "--tailnet", "acme") == "Policy updated."
+
+
+async def from_file(dsn: str, text: str) -> None:
+    """As a server in file mode does it."""
+    async with process(dsn) as database:
+        tailnet = await tailnets.show_tailnet(database, "default")
+        file = Actor(kind="file", name="/etc/acl.hujson", origin="host-1")
+        await policies.set_policy(database, file, tailnet.id, text)
+
+
+def test_a_servers_file_is_not_bypassed_by_accident(cli: CommandLine, database_dsn: str) -> None:
+    put(cli, "open")
+    asyncio.run(from_file(database_dsn, CLOSED))
+    for words in (("set", "-f", file(cli, "open"), "--force"), ("rollback", "1")):
+        refusal = cli.fails("policy", *words)
+        assert refusal.startswith("update is disabled for modes other than 'database': ")
+        assert "/etc/acl.hujson on host-1" in refusal
+    assert cli("policy get").out == CLOSED
+    assert put(cli, "open", "--bypass-file") == "Policy updated."
+    assert put(cli, "closed") == "Policy updated."
+    asyncio.run(from_file(database_dsn, OPEN))
+    assert cli.ok("policy rollback 1 --bypass-file").startswith("Policy unchanged")
 
 
 def test_a_terminal_is_not_told_what_it_would_obey(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

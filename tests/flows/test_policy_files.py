@@ -12,9 +12,10 @@ from tests.processes import Served
 from tests.service import until
 
 from headscale_saas.actions import policies, tailnets
+from headscale_saas.errors import Refused
 from headscale_saas.store.database import Database
 from headscale_saas.store.policies import PolicyVersion
-from headscale_saas.tailnet.model import SYSTEM, TailnetId
+from headscale_saas.tailnet.model import SYSTEM, Actor, TailnetId
 
 OPEN = '{"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}\n'
 CLOSED = '{\n  "acls": [], // nobody\n}\n'
@@ -181,6 +182,18 @@ async def test_logins_that_nobody_has_are_logged_in_one_line(mode: FileMode) -> 
             return "carol@ (line 1, column 37)" in process.log.read_text()
 
         await until(is_warned_of)
+
+
+async def test_by_command_it_is_replaced_only_on_purpose(mode: FileMode) -> None:
+    """Whoever sets it need not know how the server is configured."""
+    admin = Actor(kind="cli", name="alice")
+    async with mode.running(), mode.database() as (database, tailnet):
+        with pytest.raises(Refused, match=f"modes other than 'database': .* {mode.file} on .* --bypass-file"):
+            await policies.set_policy(database, admin, tailnet, OPEN)
+        with pytest.raises(Refused):
+            await policies.rollback(database, admin, tailnet, 1)
+        assert (await policies.set_policy(database, admin, tailnet, OPEN, bypass_file=True)).is_new
+        assert (await policies.rollback(database, admin, tailnet, 1)).is_new, "the newest is a command's"
 
 
 async def test_without_a_path_the_policy_stays(mode: FileMode) -> None:

@@ -26,6 +26,9 @@ from headscale_saas.tailnet.model import Actor, NodeId, TailnetId, Version
 MOST_BYTES = 1 << 20
 MOST_COMMENT = 500
 AT_REST_TRIES = 2
+FROM_FILE = "file"
+"""The kind of author of what a server read from a file."""
+
 NOT_EDITABLE = "update is disabled for modes other than 'database'"
 """headscale's words, which other programs look for."""
 
@@ -63,6 +66,7 @@ class Wanted(NamedTuple):
     comment: str
     expected_etag: str | None
     rolled_back_from: int | None
+    bypass_file: bool
 
 
 def etag_of(text: str) -> str:
@@ -94,15 +98,18 @@ async def set_policy(
     comment: str = "",
     with_tests: bool = True,
     rolled_back_from: int | None = None,
+    bypass_file: bool = False,
 ) -> Put:
     """Puts a policy in force whole, or raises and leaves the one before in force.
 
     `expected_etag`: only if that is the one in force now. Routes that the policy approves are approved, also
     where they were advertised long ago; none is ever taken back. `with_tests` False does not run the policy's
     tests. Raises Invalid (PolicyError with the position; tests that fail), LimitReached, NotFound, Conflict
-    (`policy_changed`).
+    (`policy_changed`), Refused (`policy_from_file`: the one in force is from a file, which would replace this
+    one again; not with `bypass_file`).
     """
-    wanted = Wanted(actor, text, etag_of(text), _checked_comment(comment), expected_etag, rolled_back_from)
+    etag, comment = etag_of(text), _checked_comment(comment)
+    wanted = Wanted(actor, text, etag, comment, expected_etag, rolled_back_from, bypass_file)
     for _ in range(AT_REST_TRIES):
         async with db.read(tailnet) as tx:
             before = await policies.in_force(tx)
@@ -121,10 +128,20 @@ async def set_policy(
     return await db.write(tailnet, actor, check_and_put)
 
 
-async def rollback(db: Database, actor: Actor, tailnet: TailnetId, number: int, *, comment: str = "") -> Put:
+async def rollback(
+    db: Database,
+    actor: Actor,
+    tailnet: TailnetId,
+    number: int,
+    *,
+    comment: str = "",
+    bypass_file: bool = False,
+) -> Put:
     """Sets the text of an older version again, checked as any other. Raises as `set_policy`, and NotFound."""
-    older = await get_version(db, tailnet, number)
-    return await set_policy(db, actor, tailnet, older.text, comment=comment, rolled_back_from=number)
+    text = (await get_version(db, tailnet, number)).text
+    return await set_policy(
+        db, actor, tailnet, text, comment=comment, rolled_back_from=number, bypass_file=bypass_file
+    )
 
 
 async def get_policy(db: Database, tailnet: TailnetId) -> Policy:
@@ -202,11 +219,24 @@ async def _existing(tx: TailnetTx, number: int) -> Policy:
 
 
 def _is_in_force(wanted: Wanted, now: PolicyRow) -> bool:
-    """Raises Conflict if another one is in force than was expected."""
+    """Raises Conflict if another one is in force than was expected, Refused if that is a file's."""
+    if not wanted.bypass_file and wanted.actor.kind != FROM_FILE:
+        _demand_not_from_file(now.version)
     etag = now.version.etag if now.version else etag_of(now.text)
     if wanted.expected_etag is not None and wanted.expected_etag != etag:
         raise Conflict("the policy was changed in the meantime: look at it again", code="policy_changed")
     return wanted.text == now.text
+
+
+def _demand_not_from_file(version: PolicyVersion | None) -> None:
+    """Whoever asks need not know the server's configuration; the newest version tells."""
+    if version is not None and version.author.kind == FROM_FILE:
+        file, host = version.author.name, version.author.origin
+        raise Refused(
+            f"{NOT_EDITABLE}: the policy in force is from the file {file} on {host}, which comes back at "
+            "the next reload; change that file, or set this one all the same with --bypass-file",
+            code="policy_from_file",
+        )
 
 
 def _policy(row: PolicyRow) -> Policy:

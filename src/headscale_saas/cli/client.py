@@ -99,11 +99,15 @@ class PolicyClient(Protocol):
         """Raises NotFound where there is none."""
         ...
 
-    async def set_policy(self, text: str, *, etag: str = "", comment: str = "") -> Policy:
-        """`etag`: only if that one is in force now."""
+    async def set_policy(
+        self, text: str, *, etag: str = "", comment: str = "", bypass_file: bool = False
+    ) -> Policy:
+        """`etag`: only if that one is in force now. `bypass_file`: also if that one is from a file."""
         ...
 
-    async def rollback_policy(self, version: int, *, comment: str = "") -> Policy: ...
+    async def rollback_policy(
+        self, version: int, *, comment: str = "", bypass_file: bool = False
+    ) -> Policy: ...
 
     async def check_policy(self, text: str) -> PolicyChecked:
         """Raises what is wrong with it."""

@@ -19,7 +19,9 @@ class DirectPolicies(Place):
             raise NotFound("acl policy not found", code="no_policy")
         return translate.policy_message(found.version, found.text)
 
-    async def set_policy(self, text: str, *, etag: str = "", comment: str = "") -> messages.Policy:
+    async def set_policy(
+        self, text: str, *, etag: str = "", comment: str = "", bypass_file: bool = False
+    ) -> messages.Policy:
         self._demand_editable()
         put = await policies.set_policy(
             self._database,
@@ -28,15 +30,23 @@ class DirectPolicies(Place):
             text,
             expected_etag=etag or None,
             comment=comment,
+            bypass_file=bypass_file,
         )
         return _put_message(put)
 
-    async def rollback_policy(self, version: int, *, comment: str = "") -> messages.Policy:
+    async def rollback_policy(
+        self, version: int, *, comment: str = "", bypass_file: bool = False
+    ) -> messages.Policy:
         self._demand_editable()
-        tailnet = await self._tailnet()
-        return _put_message(
-            await policies.rollback(self._database, self._actor, tailnet, version, comment=comment)
+        put = await policies.rollback(
+            self._database,
+            self._actor,
+            await self._tailnet(),
+            version,
+            comment=comment,
+            bypass_file=bypass_file,
         )
+        return _put_message(put)
 
     async def check_policy(self, text: str) -> messages.PolicyChecked:
         strangers = await policy_checks.check_policy(self._database, await self._tailnet(), text)

@@ -22,6 +22,9 @@ WITH_PORTS = {"", "tcp", "udp", "sctp", "6", "17", "132"}
 
 from_file = click.option("-f", "--file", required=True, help="The policy in HuJSON; `-` is stdin.")
 with_comment = click.option("-m", "--comment", default="", help="Why; kept with the version.")
+over_file = click.option(
+    "--bypass-file", is_flag=True, help="Also if the policy in force is from a server's policy file."
+)
 bypass = click.option(
     "--bypass-grpc-and-access-database-directly",
     "--bypass-server-and-access-database-directly",
@@ -51,14 +54,15 @@ async def get(session: Session, version: int) -> None:
 @from_file
 @with_comment
 @click.option("--etag", default="", help="Only if the one in force has this etag (`policy history -o json`).")
+@over_file
 @bypass
 @with_server
-async def set_(session: Session, file: str, comment: str, etag: str) -> None:
+async def set_(session: Session, file: str, comment: str, etag: str, bypass_file: bool) -> None:
     """Put a policy in force, once it is checked and its tests pass."""
     text = read(file)
     if not text:
         await _confirm_emptiness(session)
-    put = await session.client.set_policy(text, etag=etag, comment=comment)
+    put = await session.client.set_policy(text, etag=etag, comment=comment, bypass_file=bypass_file)
     session.printer.result(put, "Policy unchanged." if put.unchanged else "Policy updated.")
     _warn(session, put.warnings)
 
@@ -186,12 +190,13 @@ async def _compared(session: Session, versions: list[int], file: str) -> tuple[i
 @policy.command("rollback", aliases=("revert",))
 @click.argument("version", callback=whole_number)
 @with_comment
+@over_file
 @with_server
-async def rollback(session: Session, version: int, comment: str) -> None:
+async def rollback(session: Session, version: int, comment: str, bypass_file: bool) -> None:
     """Put the text of an older version in force again, as a new one."""
     if version and not (await session.client.get_policy(version)).policy:
         await _confirm_emptiness(session)
-    put = await session.client.rollback_policy(version, comment=comment)
+    put = await session.client.rollback_policy(version, comment=comment, bypass_file=bypass_file)
     done = f"Policy rolled back to version {version}, as version {put.version}."
     session.printer.result(put, "Policy unchanged." if put.unchanged else done)
     _warn(session, put.warnings)
