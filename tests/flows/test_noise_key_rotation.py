@@ -1,5 +1,6 @@
 """The Noise key is exchanged while clients are connected to two processes; nothing is started again."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,9 @@ async def test_who_cannot_unwrap_the_new_key_goes_on_with_the_old_one(
         await all_tell(house, new)
 
 
-def test_the_commands(database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands(
+    database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"database:\n  url: {database_dsn}\nstate_dir: {tmp_path}\ncli:\n  timeout: 300ms\n")
     cli = CommandLine(config, capsys)
@@ -172,6 +175,11 @@ def test_the_commands(database_dsn: str, tmp_path: Path, capsys: pytest.CaptureF
     key = cli.ok("noisekeys add")
     assert cli.json("noisekeys list")[0]["state"] == "accepted"
     assert "try again" in cli.fails(f"noisekeys serve {key[:12]}")
+    assert cli.fails("noisekeys retire mkey:ffffffff").startswith("no such Noise key"), "nothing is asked"
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    asked = cli(f"noisekeys retire {key[:12]}")
+    assert (asked.status, asked.out) == (0, "Noise key not retired\n")
+    assert f"Do you want to retire {key}? [y/n]" in asked.err
     assert cli.json(f"noisekeys retire {key[:12]} --force")["state"] == "retired"
     assert cli.table("noisekeys ls")[0]["State"] == "retired"
     (tmp_path / "other.key").write_text("no key\n")

@@ -56,10 +56,22 @@ async def retire_noise_key(db: Database, name: str) -> NoiseKey:
     `name` is the key, or how it begins. Raises Invalid, NotFound; Refused for the key that serves.
     """
     async with db.directory() as tx:
-        key = await _find(tx, name)
-        if not await directory.retire_noise_key(tx, key.public_key) and key.state == "serving":
-            raise Refused("this key serves: let another one serve first", code="noise_key_serves")
+        key = await _retirable(tx, name)
+        await directory.retire_noise_key(tx, key.public_key)
         return await _find(tx, str(key.public_key))
+
+
+async def noise_key_to_retire(db: Database, name: str) -> NoiseKey:
+    """The key that `retire_noise_key` would retire. Raises as that does, and changes nothing."""
+    async with db.directory() as tx:
+        return await _retirable(tx, name)
+
+
+async def _retirable(tx: DirectoryTx, name: str) -> NoiseKey:
+    key = await _find(tx, name)
+    if key.state == "serving":
+        raise Refused("this key serves: let another one serve first", code="noise_key_serves")
+    return key
 
 
 def _demand_known(key: NoiseKey, now: datetime) -> None:

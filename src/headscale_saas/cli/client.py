@@ -176,6 +176,10 @@ class ServiceClient(Protocol):
         """`key` is a public key, or how it begins."""
         ...
 
+    async def noise_key_to_retire(self, key: str) -> NoiseKey:
+        """The one that `retire_noise_key` would retire; raises what that would."""
+        ...
+
     async def retire_noise_key(self, key: str) -> NoiseKey: ...
 
 

@@ -275,5 +275,8 @@ class DirectClient(DirectPolicies):
     async def serve_noise_key(self, key: str) -> messages.NoiseKey:
         return translate.noise_key_message(await noise_key_actions.serve_noise_key(self._database, key))
 
+    async def noise_key_to_retire(self, key: str) -> messages.NoiseKey:
+        return translate.noise_key_message(await noise_key_actions.noise_key_to_retire(self._database, key))
+
     async def retire_noise_key(self, key: str) -> messages.NoiseKey:
         return translate.noise_key_message(await noise_key_actions.retire_noise_key(self._database, key))

@@ -11,7 +11,7 @@ from headscale_saas.errors import Invalid
 from headscale_saas.tailcfg.keys import PrivateKey
 
 COLUMNS = ("Key", "State", "Created")
-LOCKED_OUT = "A client that knows only this key is locked out until it is started again. Retire it?"
+LOCKED_OUT = "A client that knows only this key is locked out until it is started again."
 
 
 @click.group("noisekeys", cls=Group, aliases=("noisekey",))
@@ -49,10 +49,12 @@ async def serve(session: Session, key: str) -> None:
 @with_server
 async def retire(session: Session, key: str) -> None:
     """Accept a key no longer, and delete its private half."""
-    if not session.line.confirm(LOCKED_OUT):
+    found = await session.client.noise_key_to_retire(key)
+    question = f"{LOCKED_OUT} Do you want to retire {found.key}?"
+    if not session.line.confirm(question):
         session.printer.result({"Result": "Noise key not retired"}, "Noise key not retired")
         return
-    session.printer.result(await session.client.retire_noise_key(key), "Noise key retired")
+    session.printer.result(await session.client.retire_noise_key(found.key), "Noise key retired")
 
 
 def _read(file: Path) -> PrivateKey:
