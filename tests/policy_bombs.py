@@ -136,6 +136,17 @@ def thousands_of_rules() -> str:
     return file(*(rule([MEMBERS, f"user{n}@example.com"], [f"tag:server:{1 + n}"]) for n in range(6000)))
 
 
+def thousands_of_ports() -> str:
+    """One rule, with as many destinations as a server has ports."""
+    return file(rule([MEMBERS], [f"tag:server:{port}" for port in range(1, 40_000, 2)]))
+
+
+def groups_of_everybody() -> str:
+    groups = {f"group:{n}": ["user:*@example.com"] for n in range(4000)}
+    rules = [rule([name], [f"tag:server:{port}"]) for port, name in enumerate(groups, 1)]
+    return file(*rules, groups=groups)
+
+
 def thousands_of_rules_for_each() -> str:
     return file(*(rule([f"user{n}@example.com"], ["*:22"]) for n in range(7000)))
 
@@ -193,6 +204,8 @@ ACCEPTABLE: Mapping[str, Callable[[], str]] = {
         ten_thousand_hosts,
         ten_thousand_addresses_of_nodes,
         thousands_of_rules,
+        thousands_of_ports,
+        groups_of_everybody,
         thousands_of_rules_for_each,
         thousands_of_rules_for_oneself,
         many_postures,
