@@ -146,7 +146,7 @@ async def test_an_empty_file_takes_no_policy_away(mode: FileMode) -> None:
             return await mode.text() == CLOSED
 
         await until(is_closed)
-    mode.file.write_text("")
+    mode.file.write_text("// nothing yet\n")
     assert f"policy.path {mode.file}: the file is empty" in await asyncio.to_thread(refusal, mode.process())
     assert await mode.text() == CLOSED
 

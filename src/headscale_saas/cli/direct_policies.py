@@ -9,6 +9,8 @@ from headscale_saas.cli import messages, translate
 from headscale_saas.cli.place import Place
 from headscale_saas.errors import NotFound
 
+NO_POLICY = "the text is empty: without a policy everyone may reach everyone"
+
 
 class DirectPolicies(Place):
     """`PolicyClient` over the database."""
@@ -50,7 +52,7 @@ class DirectPolicies(Place):
 
     async def check_policy(self, text: str) -> messages.PolicyChecked:
         strangers = await policy_checks.check_policy(self._database, await self._tailnet(), text)
-        return messages.PolicyChecked(warnings=translate.warnings(strangers))
+        return messages.PolicyChecked(warnings=translate.warnings(strangers) if text else [NO_POLICY])
 
     async def test_policy(self, text: str | None = None) -> messages.PolicyTested:
         tested = await policy_checks.run_tests(self._database, await self._tailnet(), text)

@@ -12,6 +12,7 @@ from headscale_saas.config.root import Config
 from headscale_saas.errors import Invalid
 from headscale_saas.live.derp_source import read_file
 from headscale_saas.policy.language import parse
+from headscale_saas.policy.language.hujson import is_blank
 
 MOST_POLICY_BYTES = 1 << 20
 
@@ -86,15 +87,16 @@ def read_policy(path: Path) -> str:
 
 
 def text_of(content: bytes) -> str:
-    """What a policy file contains, as text. Raises Invalid."""
+    """What a policy file contains, as text; "" if that is nothing but space and comments. Raises Invalid."""
     if len(content) > MOST_POLICY_BYTES:
         raise Invalid("larger than 1 MiB")
     try:
-        return content.decode()
+        text = content.decode()
     except UnicodeDecodeError as problem:
         before = content[: problem.start]
         line, column = before.count(b"\n") + 1, problem.start - before.rfind(b"\n")
         raise Invalid(f"line {line}, column {column}: not UTF-8") from None
+    return "" if is_blank(text) else text
 
 
 def _unreadable(name: str, path: Path) -> str | None:

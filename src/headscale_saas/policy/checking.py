@@ -24,7 +24,10 @@ MOST_FAILURES_TOLD = 100
 
 
 class FailedTests(PolicyError):
-    """`failures` holds the first of them; the message tells each on a line of its own."""
+    """`failures` holds the first of them; the message tells each on a line of its own, in headscale's words.
+
+    `str()` has the position of each before it; `position` is that of the first.
+    """
 
     code = "policy_tests_failed"
 
@@ -32,6 +35,10 @@ class FailedTests(PolicyError):
         lines = "\n".join(str(failure) for failure in failures)
         super().__init__(f"test(s) failed:\n{lines}", position=failures[0].position)
         self.failures = failures
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"{failure.position}: {failure}" for failure in self.failures)
+        return f"test(s) failed:\n{lines}"
 
 
 def check(text: str, state: TailnetState, domains: Collection[str] = ()) -> Program | None:

@@ -7,7 +7,7 @@ import pytest
 
 from headscale_saas.errors import Invalid, LimitReached
 from headscale_saas.policy import check, checking
-from headscale_saas.policy.checking import failures_of
+from headscale_saas.policy.checking import FailedTests, failures_of
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
 from headscale_saas.tailnet.model import Role
@@ -197,6 +197,20 @@ def test_failures_are_told_line_by_line() -> None:
         "bob@example.com -> tag:db:5432 (tcp): expected ALLOWED, got DENIED",
         "alice@example.com -> tag:web:22: expected DENIED, got ALLOWED",
         'idle@example.com: source "idle@example.com" resolved to no IP addresses',
+    ]
+
+
+def test_each_failure_has_a_place() -> None:
+    tests = """{"acls": [], "tests": [
+      {"src": "alice@example.com", "accept": ["bob@example.com:22"]},
+      {"src": "bob@example.com", "accept": ["alice@example.com:22"]},
+    ]}"""
+    with pytest.raises(FailedTests) as failed:
+        check(tests, STATE)
+    assert str(failed.value).splitlines() == [
+        "test(s) failed:",
+        "line 2, column 7: alice@example.com -> bob@example.com:22: expected ALLOWED, got DENIED",
+        "line 3, column 7: bob@example.com -> alice@example.com:22: expected ALLOWED, got DENIED",
     ]
 
 

@@ -41,6 +41,14 @@ def parse(text: str) -> Value:
     return _Reader(Text(raw)).whole()
 
 
+def is_blank(text: str) -> bool:
+    """Whether it has nothing but space and comments."""
+    try:
+        return not _Reader(Text(text.encode())).begins_with()
+    except PolicyError:  # a comment without an end is told by `parse`
+        return False
+
+
 class _Reader:
     """Goes through the text once; `_at` is the offset of the next byte."""
 
@@ -56,6 +64,10 @@ class _Reader:
         if self._next():
             self._invalid_character("after top-level value")
         return value
+
+    def begins_with(self) -> bytes:
+        """The first byte of a value, b"" if there is none."""
+        return self._next()
 
     def _value(self) -> Value:
         first = self._next()

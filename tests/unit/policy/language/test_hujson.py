@@ -130,3 +130,13 @@ def numbers(text: str) -> list[hujson.Number]:
 def test_text_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(PolicyError, match="not valid UTF-8"):
         hujson.parse('"\ud800"')
+
+
+@pytest.mark.parametrize("text", ["", " \r\n\t", "// one\n/* two */"])
+def test_space_and_comments_are_blank(text: str) -> None:
+    assert hujson.is_blank(text)
+
+
+@pytest.mark.parametrize("text", ["{}", "// one\n0", "/* one", "// one", "/", "\ufeff"])
+def test_what_says_something_or_has_no_end_is_not_blank(text: str) -> None:
+    assert not hujson.is_blank(text)
