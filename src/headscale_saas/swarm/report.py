@@ -9,6 +9,8 @@ from rich.table import Table
 MAX_KINDS = 50
 """Kinds of errors that are told apart."""
 
+ANOTHER_LABEL = ", or another --label was used for this tailnet before: its nodes carry other marks"
+
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which that share (0 to 1) lies; NaN for none."""
@@ -100,8 +102,9 @@ class Report:
         common = sorted(self.errors.items(), key=lambda item: -item[1])
         lines = [f"error x{count}: {text}" for text, count in common[:10]]
         lines += [f"isolation: {text}" for text in self.violations[:10]]
+        hint = ANOTHER_LABEL if self.violation_count else ""
         return [
             *lines,
-            f"isolation violations: {self.violation_count} in {self.decoded} messages read",
+            f"isolation violations: {self.violation_count} in {self.decoded} messages read{hint}",
             f"clients without a poll at the end: {self.lost}; with peers missing: {self.incomplete}",
         ]

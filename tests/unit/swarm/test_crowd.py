@@ -129,6 +129,14 @@ def test_a_report_without_clients_is_no_success_story() -> None:
     assert "1" in report.verdict()[-1]
 
 
+def test_a_violation_may_be_another_label() -> None:
+    hint = "another --label was used for this tailnet"
+    report = Report(clients=1, tailnets=1)
+    assert hint not in "".join(report.verdict())
+    report.violation_count = 1
+    assert hint in "".join(report.verdict())
+
+
 async def test_a_phase_may_be_run_again() -> None:
     async with FakePeer() as peer:
         report = await run(quick(peer.url, phases=("join", "endpoint", "endpoint")))
