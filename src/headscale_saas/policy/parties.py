@@ -46,7 +46,10 @@ class Parties:
         is_name = selector is None or selector.kind is Kind.HOST
         found = self._by_selector(word, selector) or (self._by_name(word) if is_name else [])
         if not found:
-            raise NotFound(f"{word[:200]!r} is no node, address, user or tag here", code="no_such_end")
+            hint = (
+                f"; a user without a domain is written {word[:200] + '@'!r}" if is_name and selector else ""
+            )
+            raise NotFound(f"{word[:200]!r} is no node, address, user or tag here{hint}", code="no_such_end")
         return found
 
     def routers(self, party: Party) -> list[Node]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from headscale_saas.policy.language.document import Grant, IpEntry
-from headscale_saas.policy.language.errors import Malformed
+from headscale_saas.policy.language.errors import Malformed, PolicyError
 from headscale_saas.policy.language.names import Names
 from headscale_saas.policy.language.places import GRANT_DESTINATION, GRANT_SOURCE
 from headscale_saas.policy.language.ports import parse_ports, parse_protocol
@@ -17,6 +17,9 @@ from headscale_saas.tailcfg.codec import Json
 
 _FIELDS = spellings("src", "dst", "ip", "app", "via", "srcPosture")
 _CAPABILITY = re.compile(r"[^/:\s]+/[^\s]+")
+_WITH_PORTS = re.compile(r".+:(?:\*|[0-9][0-9,-]*)", re.DOTALL)
+"""As an ACL has its destinations."""
+
 _OURS = "tailscale.com/"
 _OPEN = {
     _OURS + "cap/" + name
@@ -61,7 +64,12 @@ def _check(
 
 
 def _destination(value: Value, names: Names) -> Selector:
-    destination = GRANT_DESTINATION.read(value, names)
+    try:
+        destination = GRANT_DESTINATION.read(value, names)
+    except PolicyError as refusal:
+        if isinstance(value.data, str) and _WITH_PORTS.fullmatch(value.data.strip()):
+            raise value.refused(f'{refusal.message}; a grant\'s ports go into its "ip"') from None
+        raise
     if destination.name in EVERYTHING:
         instead = 'to allow all IP addresses, use "*" or "autogroup:internet"'
         raise value.refused(f"dst {quoted(string(value).strip())}: {instead}")

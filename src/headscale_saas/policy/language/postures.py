@@ -75,7 +75,9 @@ def _operands(operator: str, rest: str, text: str) -> tuple[Operand, ...]:
         values = _values(rest)
         values = values if values and len(values) == 1 else None
     if values is None:
-        raise Malformed(f"posture assertion {quoted(text)}: invalid value after {operator}")
+        is_bare = rest and "'" not in rest
+        hint = "; texts stand in single quotes, as in node:os == 'macos'" if is_bare else ""
+        raise Malformed(f"posture assertion {quoted(text)}: invalid value after {operator}{hint}")
     return values
 
 

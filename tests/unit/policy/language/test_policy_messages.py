@@ -51,6 +51,7 @@ RESERVED = "capability name must not be in the tailscale.com domain"
 FOREIGN = "is not associated with this Tailnet and cannot be used in user:*@<domain> expressions"
 FIRST = "first port must be >0, or use '*' for wildcard"
 NESTED = "group members cannot be recursive"
+PORTS = 'a grant\'s ports go into its "ip"'
 RANGE = "IPPool({}): network within reserved range"
 LETTER = "tag names must start with a letter, after 'tag:'"
 
@@ -137,6 +138,10 @@ def test_the_action_of_an_acl(rule: str, message: str) -> None:
 GRANTS = [
     ('"src": [▶"tag:x"], "ip": ["*"]', 'src=tag not found: "tag:x"'),
     ('"dst": [▶"tag:x"], "ip": ["*"]', 'tag not found: "tag:x"'),
+    ('"dst": [▶"*:22"], "ip": ["*"]', f'"*:22": invalid address; {PORTS}'),
+    ('"dst": [▶"tag:web:22,80-90"], "ip": ["*"]', f'tag not found: "tag:web:22,80-90"; {PORTS}'),
+    ('"dst": [▶"srv:*"], "ip": ["*"]', f'"srv:*": invalid address; {PORTS}'),
+    ('"dst": [▶"srv:http"], "ip": ["*"]', '"srv:http": invalid address'),
     ('"via": [▶"tag:x"], "ip": ["*"]', 'tag "tag:x" not found'),
     ('"via": [▶"group:eng"], "ip": ["*"]', "via can only be a tag"),
     ('"via": [▶"*"], "ip": ["*"]', "via can only be a tag"),
@@ -339,7 +344,8 @@ DEFINITIONS = [
     ('{"postures": {"posture:x": [▶"node:what IS SET"]}}', 'unknown attribute "node:what"'),
     ("""{"postures": {"posture:x": [▶"node:os IN 'a'"]}}""", "invalid value after IN"),
     ("""{"postures": {"posture:x": [▶"node:os IN []"]}}""", "invalid value after IN"),
-    ("""{"postures": {"posture:x": [▶"node:os == macos"]}}""", "invalid value after =="),
+    ("""{"postures": {"posture:x": [▶"node:os == macos"]}}""", "after ==; texts stand in single quotes"),
+    ("""{"postures": {"posture:x": [▶"node:os IN [\\"a\\"]"]}}""", "after IN; texts stand in single quotes"),
     ("""{"postures": {"posture:x": [▶"node:os == 'a', 'b'"]}}""", "invalid value after =="),
     ("""{"postures": {"posture:x": [▶"node:os NOT SET 'a'"]}}""", "invalid value after NOT SET"),
     ("""{"postures": {"posture:x": [▶"node:tsVersion > 1"]}}""", "> needs a version in quotes"),
