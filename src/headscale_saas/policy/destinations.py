@@ -7,6 +7,7 @@ one text. One that takes more (`classes.takes_more`) is told its own addresses.
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import indices
@@ -48,6 +49,7 @@ class Deliveries:
         self._of: dict[NodeClass, Told] = {}
         self._alike: dict[Hashable, Told] = {}
         self._known: dict[tuple[int, UserId | None], dict[Hashable, Delivery]] = {}
+        self._ports: dict[tuple[NetPortRange, ...], tuple[NetPortRange, ...]] = {}
 
     def of(self, of: NodeClass) -> Told:
         """In order of the rules."""
@@ -66,7 +68,7 @@ class Deliveries:
     def forget_all_but(self, classes: Iterable[NodeClass]) -> None:
         self._of = {of: self._of[of] for of in classes if of in self._of}
         self._alike = {of.as_destination: told for of, told in self._of.items()}
-        self._known = {}
+        self._known, self._ports = {}, {}
         for told in self._alike.values():
             for delivery in told.deliveries:
                 self._as_known(delivery)
@@ -80,7 +82,12 @@ class Deliveries:
 
     def _as_known(self, delivery: Delivery) -> Delivery:
         known = self._known.setdefault((delivery.rule, delivery.user), {})
-        return known.setdefault(_content(delivery), delivery)
+        found = known.get(_content(delivery))
+        if found is None:  # others, with other sources, may have the same list of ports, and a long one
+            ports = self._ports.setdefault(delivery.ports, delivery.ports)
+            found = delivery if ports is delivery.ports else replace(delivery, ports=ports)
+            known[_content(found)] = found
+        return found
 
 
 def _content(delivery: Delivery) -> Hashable:
