@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 from tests.registration import Device, Home, World, world
 from tests.service import until
-from tests.store_world import ADMIN, a_node, put_node
+from tests.store_world import ADMIN, a_node, a_user, put_node, put_user
 
-from headscale_saas.actions import logins, nodes, policies, report, users
+from headscale_saas.actions import logins, nodes, policies, report
 from headscale_saas.actions.approvals import policy_of
 from headscale_saas.actions.outcome import Declined, Pending
 from headscale_saas.actions.policies import Policy, Put, etag_of
@@ -244,6 +244,9 @@ async def test_what_comes_first_in_the_same_transaction_counts(database_dsn: str
             is_running.set()
             await may_end.wait()
 
+        async def eve_is_anna(tx: TailnetTx) -> None:
+            await put_user(tx, a_user(9, email="anna@"))
+
         async def both_wait() -> bool:
             return home.db.waiting == 2
 
@@ -251,7 +254,7 @@ async def test_what_comes_first_in_the_same_transaction_counts(database_dsn: str
         async with asyncio.TaskGroup() as group:
             group.create_task(home.db.write(home.id, ADMIN, occupy))
             await is_running.wait()
-            group.create_task(users.create_user(home.db, ADMIN, home.id, "eve", email="anna@"))
+            group.create_task(home.db.write(home.id, ADMIN, eve_is_anna))
             setting = group.create_task(refused(Invalid, lambda: put(home, text)))
             await until(both_wait)
             may_end.set()
@@ -261,7 +264,7 @@ async def test_what_comes_first_in_the_same_transaction_counts(database_dsn: str
 async def test_without_its_tests_a_policy_still_has_to_be_clear(database_dsn: str) -> None:
     async with world(database_dsn) as w:
         home = await w.home()
-        await users.create_user(home.db, ADMIN, home.id, "eve", email="anna@")
+        await home.db.write(home.id, ADMIN, lambda tx: put_user(tx, a_user(9, email="anna@")))
         text = '{"acls": [{"action": "accept", "src": ["anna@"], "dst": ["*:*"]}]}'
         problem = await refused(Invalid, lambda: put(home, text, with_tests=False))
         assert "multiple users found" in problem.message

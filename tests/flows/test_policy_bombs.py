@@ -18,7 +18,7 @@ from tests.tailnets import make_node, make_state, make_user
 
 from headscale_saas.actions import auth_keys, policies, tailnets, users
 from headscale_saas.errors import Error, Invalid, LimitReached
-from headscale_saas.policy import Approvers, advance, compile_policy
+from headscale_saas.policy import advance, check, compile_policy
 from headscale_saas.policy.language import parse
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
@@ -59,22 +59,13 @@ def crowded(text: str) -> TailnetState:
     return state.replace(state.tailnet, {}, {}, text)
 
 
-TOO_LARGE = ("thousands_of_rules", "thousands_of_ports", "groups_of_everybody")
-"""What one node is sent is not bounded yet where many sources meet many rules, or many ports."""
-
-
-def expected(name: str) -> object:
-    marks = [pytest.mark.xfail(strict=True, reason="filters have no bound")] if name in TOO_LARGE else []
-    return pytest.param(name, marks=marks)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [expected(name) for name in ACCEPTABLE])
+@pytest.mark.parametrize("name", ACCEPTABLE)
 def test_what_is_accepted_is_carried_out_in_time(name: str) -> None:
     state = crowded(ACCEPTABLE[name]())
     began = time.process_time()
     try:
-        Approvers(parse(state.policy_text or ""))
+        check(state.policy_text or "", state)
         compiled = compile_policy(state.policy_text, state)
         server, device = (compiled.audience(state.nodes[NodeId(n)]) for n in (10, 11))
         for kind in (server, device):

@@ -6,14 +6,13 @@ from itertools import chain, islice
 
 from headscale_saas.policy.atoms import tokens_of
 from headscale_saas.policy.connections import Connections
+from headscale_saas.policy.floods import refuse_filter_flood, refuse_ssh_flood
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.language.quoting import quoted
-from headscale_saas.policy.members import members_of
 from headscale_saas.policy.policy_tests import run_tests
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.ssh_policies import MOST_PRINCIPALS, SshPolicies
 from headscale_saas.policy.ssh_tests import run_ssh_tests
 from headscale_saas.policy.strangers import user_selectors
 from headscale_saas.policy.tested import MOST_STEPS, Budget, Failure
@@ -52,6 +51,7 @@ def check(text: str, state: TailnetState, domains: Collection[str] = ()) -> Prog
         return None
     program = Program(parse(text, domains=domains))
     refuse_ambiguous(program.document, state.users.values())
+    refuse_filter_flood(program, state)
     refuse_ssh_flood(program, state)
     failures = failures_of(program, state)
     if failures:
@@ -67,20 +67,6 @@ def refuse_ambiguous(document: Document, users: Iterable[User]) -> None:
         found = sorted(named.name for named in user_selectors(document) if named.name in ambiguous)
         if found:
             raise PolicyError(f"multiple users found: {quoted(found[0])} means {counts[found[0]]} of them")
-
-
-def refuse_ssh_flood(program: Program, state: TailnetState) -> None:
-    """Raises PolicyError if a node would have to be told of so many SSH logins that most were left out."""
-    if len(program.ssh.rules) * 2 * len(state.nodes) <= MOST_PRINCIPALS:
-        return
-    members = members_of(program.atoms, state)
-    policies = SshPolicies(program.ssh, members, state.users)
-    points = (program.ssh.standpoint(node, members.masks[node.id]) for node in state.nodes.values())
-    kinds = {(point.everyone, point.own): point for point in points}
-    largest = max(map(policies.size, kinds.values()), default=0)
-    if largest > MOST_PRINCIPALS:
-        text = f"the SSH rules let in from {largest} addresses at one node, more than {MOST_PRINCIPALS}"
-        raise PolicyError(text, code="too_large")
 
 
 def failures_of(program: Program, state: TailnetState, *, steps: int = MOST_STEPS) -> tuple[Failure, ...]:

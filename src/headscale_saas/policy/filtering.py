@@ -2,6 +2,8 @@
 next states as long as nothing in them changes.
 """
 
+from collections.abc import Iterable
+
 from headscale_saas.policy.chunks import ChunkedFilters, Part
 from headscale_saas.policy.classes import NodeClass
 from headscale_saas.policy.destinations import Deliveries, Delivery, Told
@@ -10,6 +12,9 @@ from headscale_saas.policy.program import Program
 from headscale_saas.policy.reach import RuleSet
 from headscale_saas.policy.sources import Sources, Surroundings
 from headscale_saas.tailnet.model import UserId
+
+A_CHUNK, A_PORT, A_GRANT, AN_ADDRESS = 60, 50, 100, 20
+"""Bytes of JSON."""
 
 
 class Filtering:
@@ -49,6 +54,26 @@ class Filtering:
                 filters = ChunkedFilters(parts)
             self._filters[told] = filters
         return filters
+
+    def are_larger(self, classes: Iterable[NodeClass], *, one: int, all_of_them: int) -> bool:
+        """Whether the filter of any of them, or all that they do not share, would take more than about so
+        many bytes of JSON. Makes no filter."""
+        sizes: dict[Delivery, int] = {}
+        for told in dict.fromkeys(map(self._deliveries.of, classes)):
+            total = 0
+            for delivery in told.deliveries:
+                if delivery not in sizes:
+                    sizes[delivery] = size = self._size(delivery)
+                    all_of_them -= size
+                total += sizes[delivery]
+                if total > one or all_of_them < 0:
+                    return True
+        return False
+
+    def _size(self, delivery: Delivery) -> int:
+        pieces = self._sources.of(delivery.rule, delivery.user).addresses.values()
+        repeated = A_CHUNK + A_PORT * len(delivery.ports) + A_GRANT * len(delivery.grants)
+        return sum(repeated + AN_ADDRESS * len(addresses) for addresses in pieces)
 
     def _parts_of(self, deliveries: tuple[Delivery, ...]) -> tuple[Part, ...]:
         # Most classes find most of their parts made.
