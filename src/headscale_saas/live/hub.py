@@ -239,6 +239,7 @@ class TailnetSessions:
                 if passing is None or session.node_id in passing.concerned:
                     yield from self._telling(session)
                     self._advance(session)
+                    yield  # a packet filter of its own may take milliseconds
                 else:
                     self._pass_on(session, passing)
             if count % SESSIONS_IN_A_STEP == 0:
