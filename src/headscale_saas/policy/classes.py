@@ -11,7 +11,7 @@ from headscale_saas.policy import spans
 from headscale_saas.policy.atoms import indices
 from headscale_saas.policy.buckets import Addresses, addresses_of
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.ssh import Standpoint
+from headscale_saas.policy.ssh.rules import Standpoint
 from headscale_saas.tailnet.model import Node, NodeId, UserId
 from headscale_saas.tailnet.routes import EXIT_ROUTES, usable_routes
 
@@ -78,6 +78,12 @@ class NodeClass:
         """Equal for classes that are told the same, however they differ as sources."""
         mask = self.standing.mask & self.program.receiving
         return mask.to_bytes(mask.bit_length() // 8 + 1, "little"), self.standing.user, self.standing.own
+
+    @property
+    def as_own_destination(self) -> Hashable:
+        """The same for rules to the nodes of their user, whoever that is."""
+        rules = self.program.reach.self_targets(self.standing.mask)
+        return rules.to_bytes(rules.bit_length() // 8 + 1, "little"), self.self_holders, self.standing.own
 
     def sees(self, other: "NodeClass") -> bool:
         """Whether nodes of the two classes are peers: one may reach the other in some way."""

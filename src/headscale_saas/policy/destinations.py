@@ -4,7 +4,8 @@ Most nodes take packets to their own addresses only, so `*` stands for these the
 one text. One that takes more (`classes.takes_more`) is told its own addresses.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from operator import attrgetter
 
 import msgspec
 from msgspec.structs import replace
@@ -50,6 +51,7 @@ class Deliveries:
         self._alike: dict[Hashable, Told] = {}
         self._known: dict[tuple[int, UserId | None], dict[Hashable, Delivery]] = {}
         self._ports: dict[tuple[NetPortRange, ...], tuple[NetPortRange, ...]] = {}
+        self._own_nodes: dict[Hashable, tuple[Delivery, ...]] = {}
 
     def of(self, of: NodeClass) -> Told:
         """In order of the rules."""
@@ -58,9 +60,18 @@ class Deliveries:
             key = of.as_destination
             found = self._alike.get(key)
             if found is None:
-                found = self._alike[key] = Told(tuple(map(self._as_known, _deliveries(of))))
+                found = self._alike[key] = Told(tuple(map(self._as_known, self._made(of))))
             self._of[of] = found
         return found
+
+    def _made(self, of: NodeClass) -> Iterable[Delivery]:
+        own_nodes: Iterable[Delivery] = ()
+        if of.standing.user is not None:
+            key = of.as_own_destination
+            if key not in self._own_nodes:
+                self._own_nodes[key] = tuple(_deliveries(of, _own_nodes(of)))
+            own_nodes = (replace(one, user=of.standing.user) for one in self._own_nodes[key])
+        return sorted((*_deliveries(of, _concerned(of)), *own_nodes), key=attrgetter("rule"))
 
     def with_sources(self, rule: int, user: UserId | None) -> Iterable[Delivery]:
         return self._known.get((rule, user), {}).values()
@@ -68,7 +79,7 @@ class Deliveries:
     def forget_all_but(self, classes: Iterable[NodeClass]) -> None:
         self._of = {of: self._of[of] for of in classes if of in self._of}
         self._alike = {of.as_destination: told for of, told in self._of.items()}
-        self._known, self._ports = {}, {}
+        self._known, self._ports, self._own_nodes = {}, {}, {}
         for told in self._alike.values():
             for delivery in told.deliveries:
                 self._as_known(delivery)
@@ -95,9 +106,9 @@ def _content(delivery: Delivery) -> Hashable:
     return delivery.ports, tuple(grant.dsts for grant in delivery.grants)
 
 
-def _deliveries(of: NodeClass) -> Iterator[Delivery]:
+def _deliveries(of: NodeClass, concerned: Mapping[int, list[Entry]]) -> Iterator[Delivery]:
     here, rules = _Here(of), of.program.rules
-    for number, entries in sorted(_concerned(of).items()):
+    for number, entries in concerned.items():
         delivery = here.delivery(rules[number], entries)
         if delivery.ports or delivery.grants:
             yield delivery
@@ -113,15 +124,13 @@ def _concerned(of: NodeClass) -> dict[int, list[Entry]]:
     concerned: dict[int, list[Entry]] = {}
     for rule, entry in sorted(found):
         concerned.setdefault(rule, []).append(program.rules[rule].entries[entry])
-    return concerned | _own_nodes(of)
+    return concerned
 
 
 def _own_nodes(of: NodeClass) -> dict[int, list[Entry]]:
     """The rules to a user's own nodes. Their sources are these very nodes, as far as postures hold: so rules
     that differ only in ports are told as the first of them."""
     rules, first, found = of.program.rules, dict[Hashable, int](), dict[int, list[Entry]]()
-    if of.standing.user is None:
-        return found
     for number in indices(of.program.reach.self_targets(of.standing.mask)):
         rule = rules[number]
         likeness = (rule.protocol, rule.postures) if rule.caps is None else number
