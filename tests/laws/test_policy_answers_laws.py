@@ -14,11 +14,11 @@ from tests.policy_strategies import states
 
 from golden.client import ClientFilter, Source
 from headscale_saas.policy import Compiled, compile_policy, explain
-from headscale_saas.policy.connections import Connections
+from headscale_saas.policy.answers.connections import Connections
+from headscale_saas.policy.answers.parties import Parties, Party
+from headscale_saas.policy.answers.verdicts import Missing
 from headscale_saas.policy.language import parse
-from headscale_saas.policy.parties import Parties, Party
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.verdicts import Missing
 from headscale_saas.tailnet.model import Node
 from headscale_saas.tailnet.state import TailnetState
 

@@ -7,12 +7,12 @@ import msgspec
 from headscale_saas.actions.apart import CHECKS, apart
 from headscale_saas.actions.approvals import Approvals
 from headscale_saas.policy import Approvers, check, explain
+from headscale_saas.policy.answers.verdicts import Verdict
 from headscale_saas.policy.checking import failures_of, refuse_ambiguous
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.strangers import Stranger, strangers_of
-from headscale_saas.policy.tested import Failure
-from headscale_saas.policy.verdicts import Verdict
+from headscale_saas.policy.testing.tested import Failure
 from headscale_saas.store import policies
 from headscale_saas.store.database import Database
 from headscale_saas.store.policies import Rows

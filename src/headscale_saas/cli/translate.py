@@ -6,8 +6,8 @@ from datetime import datetime
 from headscale_saas.access.credentials import PREFIX_LENGTH, KeyKind, masked
 from headscale_saas.cli import messages
 from headscale_saas.cli.messages import TAGGED_DEVICES, Timestamp
+from headscale_saas.policy.answers.verdicts import Verdict
 from headscale_saas.policy.strangers import Stranger
-from headscale_saas.policy.verdicts import Verdict
 from headscale_saas.store.directory import Cluster, NoiseKey, TailnetHead
 from headscale_saas.store.policies import PolicyVersion
 from headscale_saas.tailnet.model import (

@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import chain, islice
 
+from headscale_saas.policy.answers.connections import Connections
 from headscale_saas.policy.atoms import tokens_of
-from headscale_saas.policy.connections import Connections
 from headscale_saas.policy.floods import refuse_filter_flood, refuse_ssh_flood
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.language.quoting import quoted
-from headscale_saas.policy.policy_tests import run_tests
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.ssh_tests import run_ssh_tests
 from headscale_saas.policy.strangers import user_selectors
-from headscale_saas.policy.tested import MOST_STEPS, Budget, Failure
+from headscale_saas.policy.testing.policy_tests import run_tests
+from headscale_saas.policy.testing.ssh_tests import run_ssh_tests
+from headscale_saas.policy.testing.tested import MOST_STEPS, Budget, Failure
 from headscale_saas.tailnet.model import User
 from headscale_saas.tailnet.state import TailnetState
 

@@ -3,7 +3,7 @@
 from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.policy.members import is_live, members_of
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.ssh_policies import MOST_PRINCIPALS, SshPolicies
+from headscale_saas.policy.ssh.policies import MOST_PRINCIPALS, SshPolicies
 from headscale_saas.policy.steps import parts_of
 from headscale_saas.tailnet.state import TailnetState
 

@@ -13,7 +13,7 @@ from headscale_saas.policy.language.selectors import ANY, Kind, Selector
 from headscale_saas.policy.reach import Reach
 from headscale_saas.policy.resolving import Literals
 from headscale_saas.policy.rules import rules_of
-from headscale_saas.policy.ssh import SshRules
+from headscale_saas.policy.ssh.rules import SshRules
 
 
 class Program:

@@ -13,7 +13,7 @@ from headscale_saas.policy.language.document import PolicyRelays
 from headscale_saas.policy.members import is_live
 from headscale_saas.policy.printed import Printer
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.ssh_printed import printed_ssh
+from headscale_saas.policy.ssh.printed import printed_ssh
 from headscale_saas.policy.steps import Parts, Step, parts_of
 from headscale_saas.tailcfg.filters import FilterRule
 from headscale_saas.tailcfg.node import CapMap

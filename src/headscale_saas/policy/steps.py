@@ -11,7 +11,7 @@ from headscale_saas.policy.members import Members, members_of
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.routing import Routing
 from headscale_saas.policy.sources import Sources, Surroundings, space_of
-from headscale_saas.policy.ssh_policies import SshPolicies
+from headscale_saas.policy.ssh.policies import SshPolicies
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import Node, NodeId
 from headscale_saas.tailnet.state import TailnetState

@@ -4,8 +4,8 @@ import pytest
 
 from headscale_saas.errors import Invalid, LimitReached, NotFound
 from headscale_saas.policy import check
-from headscale_saas.policy.explain import explain
-from headscale_saas.policy.verdicts import Missing, Verdict
+from headscale_saas.policy.answers.explain import explain
+from headscale_saas.policy.answers.verdicts import Missing, Verdict
 from tailnets import make_node, make_state, make_user
 
 ALICE = make_user(1, name="alice", email="alice@example.com")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from headscale_saas.errors import Invalid, LimitReached
-from headscale_saas.policy import check, checking
+from headscale_saas.policy import check, floods
 from headscale_saas.policy.checking import FailedTests, failures_of
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
@@ -314,7 +314,7 @@ def test_a_name_that_means_several_users_is_refused() -> None:
 
 
 def test_ssh_rules_that_name_too_many_addresses_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "MOST_PRINCIPALS", 8)
+    monkeypatch.setattr(floods, "MOST_PRINCIPALS", 8)
     rule = {"action": "accept", "dst": ["tag:web"], "users": ["git"]}
     few = {**POLICY, "ssh": [{**rule, "src": ["group:eng"]}]}
     many = {**POLICY, "ssh": [{**rule, "src": [who]} for who in ("group:eng", "alice@example.com", "tag:db")]}

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from headscale_saas.policy import ssh_policies
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.members import Members, members_of
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.resolution import resolve
-from headscale_saas.policy.ssh_actions import ACCEPT, CHECK
-from headscale_saas.policy.ssh_policies import SshPolicies
+from headscale_saas.policy.ssh import policies as ssh_policies
+from headscale_saas.policy.ssh.actions import ACCEPT, CHECK
+from headscale_saas.policy.ssh.policies import SshPolicies
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailcfg.ssh import SSHPolicy, SSHRule
 from headscale_saas.tailnet.changes import Touched

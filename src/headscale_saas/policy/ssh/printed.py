@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from headscale_saas.policy.buckets import addresses_of
-from headscale_saas.policy.ssh import CompiledRule, SshRules, local_part
-from headscale_saas.policy.ssh_actions import action_of
-from headscale_saas.policy.ssh_sources import Everyone, Principals, SourceSets
+from headscale_saas.policy.ssh.actions import action_of
+from headscale_saas.policy.ssh.rules import CompiledRule, SshRules, local_part
+from headscale_saas.policy.ssh.sources import Everyone, Principals, SourceSets
 from headscale_saas.tailcfg.ssh import SSHPrincipal
 from headscale_saas.tailcfg.ssh import SSHRule as WireRule
 from headscale_saas.tailnet.model import Node, UserId

@@ -8,13 +8,13 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 
 from headscale_saas.policy import spans
+from headscale_saas.policy.answers.questions import End, Question
 from headscale_saas.policy.atoms import Atoms
 from headscale_saas.policy.clauses import Clause
 from headscale_saas.policy.language.selectors import ANY, DANGER_ALL, Kind, Selector
 from headscale_saas.policy.members import is_live
 from headscale_saas.policy.postures import Attributes, attributes_of, holds
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.questions import End, Question
 from headscale_saas.policy.sources import space_of
 from headscale_saas.policy.spans import Span
 from headscale_saas.tailnet.model import Node, User

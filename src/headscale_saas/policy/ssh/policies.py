@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from headscale_saas.policy.members import Members
-from headscale_saas.policy.ssh import RuleSet, SshRules, Standpoint, local_part
-from headscale_saas.policy.ssh_actions import action_of
-from headscale_saas.policy.ssh_plans import Plans, Run, Step, joined
-from headscale_saas.policy.ssh_sources import Everyone, Principals, SourceSets
+from headscale_saas.policy.ssh.actions import action_of
+from headscale_saas.policy.ssh.plans import Plans, Run, Step, joined
+from headscale_saas.policy.ssh.rules import RuleSet, SshRules, Standpoint, local_part
+from headscale_saas.policy.ssh.sources import Everyone, Principals, SourceSets
 from headscale_saas.tailcfg.ssh import SSHPolicy
 from headscale_saas.tailcfg.ssh import SSHRule as WireRule
 from headscale_saas.tailnet.model import User, UserId

@@ -6,13 +6,13 @@ import msgspec
 
 from headscale_saas.errors import NotFound
 from headscale_saas.policy import spans
-from headscale_saas.policy.connections import Connections
+from headscale_saas.policy.answers.connections import Connections
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.recognition import recognise
 from headscale_saas.policy.language.selectors import Kind, Selector
 from headscale_saas.policy.members import is_live
 from headscale_saas.policy.spans import Span
-from headscale_saas.policy.tested import OF_NODES, spans_of
+from headscale_saas.policy.testing.tested import OF_NODES, spans_of
 from headscale_saas.tailnet.model import Node
 from headscale_saas.tailnet.routes import EXIT_ROUTES, usable_routes
 

@@ -7,14 +7,14 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 from headscale_saas.policy import spans
-from headscale_saas.policy.connections import Connections
+from headscale_saas.policy.answers.connections import Connections
 from headscale_saas.policy.language.document import Document, SshTest
 from headscale_saas.policy.language.errors import Malformed
 from headscale_saas.policy.language.quoting import quoted
 from headscale_saas.policy.language.selectors import ANY, SELF, Selector
 from headscale_saas.policy.members import is_live
-from headscale_saas.policy.ssh import CompiledRule, SshRules, Standpoint
-from headscale_saas.policy.tested import ALLOWED, DENIED, OF_NODES, Budget, Failure, Resolver
+from headscale_saas.policy.ssh.rules import CompiledRule, SshRules, Standpoint
+from headscale_saas.policy.testing.tested import ALLOWED, DENIED, OF_NODES, Budget, Failure, Resolver
 from headscale_saas.tailnet.model import Node, User, UserId
 
 VIA_CHECK = "ALLOWED via check"

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from headscale_saas.policy.ssh import CompiledRule
-from headscale_saas.policy.ssh_sources import Principals
+from headscale_saas.policy.ssh.rules import CompiledRule
+from headscale_saas.policy.ssh.sources import Principals
 from headscale_saas.tailcfg.ssh import SSHAction, SSHRecorderFailureAction
 
 ACCEPT = SSHAction(

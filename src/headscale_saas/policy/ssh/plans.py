@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from headscale_saas.policy.atoms import indices
-from headscale_saas.policy.ssh import DENIED, CompiledRule, RuleSet, SshRules
+from headscale_saas.policy.ssh.rules import DENIED, CompiledRule, RuleSet, SshRules
 
 MOST_PLANS = 4096
 

@@ -5,15 +5,15 @@ from itertools import product
 
 from headscale_saas.errors import Invalid, LimitReached
 from headscale_saas.policy import spans
+from headscale_saas.policy.answers.connections import Connections
+from headscale_saas.policy.answers.parties import Parties, Party
+from headscale_saas.policy.answers.questions import End, Question
+from headscale_saas.policy.answers.verdicts import Missing, Verdict, allowed, denied
 from headscale_saas.policy.atoms import indices
-from headscale_saas.policy.connections import Connections
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import Malformed
 from headscale_saas.policy.language.ports import parse_protocol
-from headscale_saas.policy.parties import Parties, Party
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.questions import End, Question
-from headscale_saas.policy.verdicts import Missing, Verdict, allowed, denied
 from headscale_saas.tailnet.model import Node
 from headscale_saas.tailnet.state import TailnetState
 

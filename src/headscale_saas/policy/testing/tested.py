@@ -6,8 +6,8 @@ import msgspec
 
 from headscale_saas.errors import LimitReached
 from headscale_saas.policy import spans
+from headscale_saas.policy.answers.connections import Connections
 from headscale_saas.policy.atoms import ROLES
-from headscale_saas.policy.connections import Connections
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import Malformed
 from headscale_saas.policy.language.positions import Position

@@ -9,16 +9,24 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from headscale_saas.policy import spans
-from headscale_saas.policy.connections import Connections
+from headscale_saas.policy.answers.connections import Connections
+from headscale_saas.policy.answers.questions import BY_DEFAULT, End, Question
 from headscale_saas.policy.language.acls import split_target
 from headscale_saas.policy.language.document import Document, PolicyTest
 from headscale_saas.policy.language.errors import Malformed
 from headscale_saas.policy.language.ports import WITH_PORTS, parse_ports, parse_protocol
 from headscale_saas.policy.language.quoting import quoted
 from headscale_saas.policy.language.selectors import ANY, Kind, Selector
-from headscale_saas.policy.questions import BY_DEFAULT, End, Question
 from headscale_saas.policy.spans import Span
-from headscale_saas.policy.tested import ALLOWED, DENIED, OF_NODES, Budget, Failure, Resolver, spans_of
+from headscale_saas.policy.testing.tested import (
+    ALLOWED,
+    DENIED,
+    OF_NODES,
+    Budget,
+    Failure,
+    Resolver,
+    spans_of,
+)
 from headscale_saas.tailnet.model import Node
 
 
