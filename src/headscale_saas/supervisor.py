@@ -13,9 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Self
 
 import msgspec
@@ -54,11 +55,8 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
         log.warning("configuration", message=warning)
     demand_files(loaded)
     _raise_file_limit()
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
-    asked = threading.Event()
-    signal.signal(signal.SIGHUP, lambda *_: asked.set())
+    stop, asked = threading.Event(), threading.Event()
+    _set_by_signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: asked})
     with ExitStack() as stack:
         dsn = stack.enter_context(_database(config))
         founded = founding.found(config, dsn, stop)
@@ -71,6 +69,21 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
         _when_ready(crew, stop, lambda: founding.announce(config, founded, with_join_line=join_line))
         reloads = stack.enter_context(Reloads(asked, lambda: policy_file.reload(config, dsn)))
         _watch(crew, stop, reloads)
+
+
+def _set_by_signals(events: Mapping[signal.Signals, threading.Event]) -> None:
+    """On a thread of its own: a handler runs in the midst of the main thread, which may hold the lock of the
+    very event just then, and would wait for it for ever. Only the queue's `put` may be called there.
+    """
+    arrived: SimpleQueue[threading.Event] = SimpleQueue()
+
+    def pass_on() -> None:
+        while True:
+            arrived.get().set()
+
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
+    for number, event in events.items():
+        signal.signal(number, lambda *_, event=event: arrived.put(event))
 
 
 def _raise_file_limit() -> None:

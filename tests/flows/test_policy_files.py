@@ -227,13 +227,13 @@ async def test_other_tailnets_have_policies_of_their_own(mode: FileMode) -> None
 
 async def test_of_many_sighups_the_last_counts(mode: FileMode) -> None:
     async with mode.running() as process:
-        for number in range(20):
+        for number in range(200):
             new = mode.file.with_suffix(".new")
             new.write_text(f"{CLOSED}// {number}\n")
             os.rename(new, mode.file)
             process.process.send_signal(signal.SIGHUP)
 
         async def is_the_last() -> bool:
-            return await mode.text() == f"{CLOSED}// 19\n"
+            return await mode.text() == f"{CLOSED}// 199\n"
 
         await until(is_the_last)
