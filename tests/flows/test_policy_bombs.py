@@ -86,7 +86,8 @@ def test_what_is_accepted_is_carried_out_in_time(name: str) -> None:
 
 # --- beside others, in a real process ---
 
-LAG_SECONDS = 0.05
+LAG_SECONDS = 0.25
+"""The aim is 50 ms; beside other tests on the same cores only a stall counts, which is longer."""
 TOLD_SECONDS = 60.0
 PRESENT, CONNECTED, QUIET = 5000, 12, 6
 MARK_PORT = 4242
