@@ -89,7 +89,7 @@ def reload(config: Config, dsn: str) -> None:
         put = asyncio.run(_reload(config, dsn))
     except Error as problem:
         log.error("policy_not_reloaded", path=config.policy.path, reason=str(problem))
-    except Exception:
+    except Exception:  # on a thread of its own, where nobody else would tell of it
         log.exception("policy_not_reloaded", path=config.policy.path)
     else:
         if put.is_new:

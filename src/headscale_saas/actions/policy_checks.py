@@ -8,7 +8,7 @@ from headscale_saas.actions.apart import CHECKS, apart
 from headscale_saas.actions.approvals import Approvals
 from headscale_saas.policy import Approvers, check, explain
 from headscale_saas.policy.answers.verdicts import Verdict
-from headscale_saas.policy.checking import failures_of, refuse_ambiguous
+from headscale_saas.policy.checking import failures_of
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
 from headscale_saas.policy.strangers import Stranger, strangers_of
@@ -70,13 +70,10 @@ async def explained(
 def checked(rows: Rows, text: str, *, with_tests: bool) -> Checked:
     """Raises Invalid."""
     state = rows.state()
-    domains = state.tailnet.settings.domains
-    program = check(text, state, domains) if with_tests else _program(text, state)
+    program = check(text, state, state.tailnet.settings.domains, with_tests=with_tests)
     if program is None:
         return Checked(None, ())
-    document, users = program.document, state.users.values()
-    refuse_ambiguous(document, users)
-    return Checked(Approvers(document), strangers_of(text, document, users))
+    return Checked(Approvers(program.document), strangers_of(text, program.document, state.users.values()))
 
 
 def _explained(rows: Rows, question: Question, text: str | None) -> tuple[Verdict, ...]:

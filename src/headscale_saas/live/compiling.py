@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from headscale_saas.observe import get_logger
 from headscale_saas.policy import Compiled, advance, compile_policy, compile_whole
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import TailnetId
@@ -18,8 +17,6 @@ from headscale_saas.tailnet.state import TailnetState
 SMALL_TEXT = 4096
 SMALL_TAILNET = 100
 """Both together take some 3 ms."""
-
-log = get_logger(__name__)
 
 Compilation = asyncio.Future[Compiled]
 
