@@ -50,3 +50,13 @@ class CommandLine:
         """The rows of a table by column; lines that continue a row are rows of their own."""
         head, *rows = [[cell.strip() for cell in line.split(" | ")] for line in self.ok(*words).splitlines()]
         return [dict(zip(head, row + [""] * (len(head) - len(row)), strict=True)) for row in rows]
+
+
+def with_a_tailnet(dsn: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """On a fresh database, with the default tailnet; files of the test may lie beside its configuration."""
+    config = directory / "config.yaml"
+    config.write_text(f"database:\n  url: {dsn}\nstate_dir: {directory}\n")
+    cli = CommandLine(config, capsys)
+    cli.ok("clusters create 1 one")
+    cli.ok("tailnets create default")
+    return cli

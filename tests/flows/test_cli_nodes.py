@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.command_line import CommandLine
+from tests.command_line import CommandLine, with_a_tailnet
 from tests.registration import Device
 from tests.store_world import ADMIN, a_node, process, put_node
 
@@ -45,11 +45,7 @@ def put(dsn: str, *changes: dict[str, Any]) -> None:
 @pytest.fixture
 def cli(database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """The default tailnet with a user, alice."""
-    config = tmp_path / "config.yaml"
-    config.write_text(f"database:\n  url: {database_dsn}\nstate_dir: {tmp_path}\n")
-    cli = CommandLine(config, capsys)
-    cli.ok("clusters create 1 one")
-    cli.ok("tailnets create default")
+    cli = with_a_tailnet(database_dsn, tmp_path, capsys)
     cli.ok("users create alice")
     return cli
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_cli_nodes import put as put_nodes
-from tests.command_line import CommandLine
+from tests.command_line import CommandLine, with_a_tailnet
 from tests.store_world import process
 
 from headscale_saas.actions import policies, tailnets
@@ -23,11 +23,7 @@ BYPASS = "--bypass-grpc-and-access-database-directly"
 @pytest.fixture
 def cli(database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """The default tailnet, and files with policies."""
-    config = tmp_path / "config.yaml"
-    config.write_text(f"database:\n  url: {database_dsn}\nstate_dir: {tmp_path}\n")
-    cli = CommandLine(config, capsys)
-    cli.ok("clusters create 1 one")
-    cli.ok("tailnets create default")
+    cli = with_a_tailnet(database_dsn, tmp_path, capsys)
     for name, text in {"open": OPEN, "closed": CLOSED, "wrong": WRONG, "empty": ""}.items():
         (tmp_path / name).write_text(text)
     return cli

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.command_line import CommandLine
+from tests.command_line import CommandLine, with_a_tailnet
 
 DAY = 86400
 
@@ -13,12 +13,7 @@ DAY = 86400
 @pytest.fixture
 def cli(database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """The default tailnet on a fresh database."""
-    config = tmp_path / "config.yaml"
-    config.write_text(f"database:\n  url: {database_dsn}\nstate_dir: {tmp_path}\n")
-    cli = CommandLine(config, capsys)
-    cli.ok("clusters create 1 one")
-    cli.ok("tailnets create default")
-    return cli
+    return with_a_tailnet(database_dsn, tmp_path, capsys)
 
 
 def test_a_user_is_created_listed_renamed_and_destroyed(cli: CommandLine) -> None:

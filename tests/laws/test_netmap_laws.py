@@ -13,10 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headscale_saas.netmap.delta import delta, own_delta, shared_delta
-from headscale_saas.netmap.full import full_pieces, full_response
-from headscale_saas.netmap.peers import Book, Fragments
-from headscale_saas.netmap.pieces import joined
-from headscale_saas.netmap.view import ClassView, Environment, View, class_of, placeholder_derp_map, view_of
+from headscale_saas.netmap.peers import Fragments
+from headscale_saas.netmap.view import ClassView, Environment, View, placeholder_derp_map, view_of
 from headscale_saas.policy import Audience, Compiled, Filters, advance, compile_policy
 from headscale_saas.policy.allow_all import AllowAll, allow_all
 from headscale_saas.swarm.netmap import ClientNetmap
@@ -29,6 +27,12 @@ from headscale_saas.tailcfg.ssh import SSHPolicy, SSHPrincipal, SSHRule
 from headscale_saas.tailnet.changes import Touched, union
 from headscale_saas.tailnet.model import DnsSettings, ExtraRecord, Node, NodeId, Role, UserId
 from headscale_saas.tailnet.state import TailnetState
+from netmap_steps import (
+    believer,
+    demand_books_follow,
+    demand_differences_lead_to_the_whole,
+    demand_touched_only_narrows,
+)
 from tailnets import EPOCH, make_hostinfo, make_node, make_state, make_user, moment, next_version
 
 NODES = st.sampled_from([1, 2, 64, 65])
@@ -258,25 +262,10 @@ def stops(draw: st.DataObject, steps: list[Step]) -> list[int]:
     return sorted(indices)
 
 
-def believer(step: Step, node_id: int) -> ClientNetmap:
-    client = ClientNetmap()
-    client.apply_json(full_response(step.view(node_id), EPOCH))
-    return client
-
-
 @LAWS
 @given(histories(), st.data())
 def test_differences_lead_where_a_whole_netmap_leads(steps: list[Step], data: st.DataObject) -> None:
-    """client.apply(delta(v, w)) == full(w), through JSON, for every viewer, over several deltas in a row."""
-    at = stops(data, steps)
-    for node_id in steps[at[0]].state.nodes:
-        client = believer(steps[at[0]], node_id)
-        for before, after in pairwise(at):
-            if node_id not in steps[after].state.nodes or node_id not in steps[before].state.nodes:
-                break
-            for message in delta(steps[before].view(node_id), steps[after].view(node_id)):
-                client.apply_json(message)
-            assert client.told() == believer(steps[after], node_id).told()
+    demand_differences_lead_to_the_whole(steps, stops(data, steps))
 
 
 @settings(LAWS, max_examples=1000)
@@ -299,11 +288,8 @@ def test_every_change_of_a_peer_arrives(first: dict[str, Any], changes: list[dic
 @LAWS
 @given(histories(), st.sets(NODES))
 def test_what_was_touched_narrows_the_work_and_not_the_content(steps: list[Step], more: set[int]) -> None:
-    first, last = steps[0], steps[-1]
     touched = union([step.touched for step in steps] + [Touched(nodes=frozenset(map(NodeId, more)))])
-    for node_id in first.state.nodes.keys() & last.state.nodes.keys():
-        before, after = first.view(node_id), last.view(node_id)
-        assert delta(before, after, touched) == delta(before, after)
+    demand_touched_only_narrows(steps[0], steps[-1], touched)
 
 
 @LAWS
@@ -320,14 +306,7 @@ def test_nothing_is_sent_where_nothing_changed(steps: list[Step]) -> None:
 @LAWS
 @given(histories())
 def test_a_book_that_follows_a_class_tells_what_a_fresh_one_tells(steps: list[Step]) -> None:
-    fragments = Fragments()
-    books: dict[object, Book] = {}
-    for step in steps:
-        for node in step.state.nodes.values():
-            key = class_of(step.compiled, node)
-            book = books.setdefault(key, Book(fragments))
-            pieces = full_pieces(step.view(node.id), book, EPOCH)
-            assert joined(pieces) == full_response(step.view(node.id), EPOCH)
+    demand_books_follow(steps)
 
 
 @LAWS

@@ -5,17 +5,20 @@ from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+from tests.netmap_steps import (
+    believer,
+    demand_books_follow,
+    demand_differences_lead_to_the_whole,
+    demand_touched_only_narrows,
+)
 from tests.policy_oracle.client import rules_of
 from tests.policy_oracle.rules import Rule
 from tests.policy_oracle.states import world_of
 from tests.policy_probes import as_json, described, pairs_of, probes, verdicts
 from tests.policy_strategies import CHANGES, changed, states
-from tests.tailnets import EPOCH
 
 from headscale_saas.netmap.delta import delta, own_delta, shared_delta
-from headscale_saas.netmap.full import full_pieces, full_response
-from headscale_saas.netmap.peers import Book, Fragments
-from headscale_saas.netmap.pieces import joined
+from headscale_saas.netmap.peers import Fragments
 from headscale_saas.netmap.view import Environment, View, class_of, placeholder_derp_map, view_of
 from headscale_saas.policy import Compiled, advance, compile_policy
 from headscale_saas.swarm.netmap import ClientNetmap
@@ -55,34 +58,17 @@ def histories(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
-def believer(step: Step, node_id: int) -> ClientNetmap:
-    client = ClientNetmap()
-    client.apply_json(full_response(step.view(node_id), EPOCH))
-    return client
-
-
 @LAWS
 @given(histories(), st.data())
 def test_differences_lead_where_a_whole_netmap_leads(steps: list[Step], data: st.DataObject) -> None:
     at = sorted(data.draw(st.sets(st.integers(0, len(steps) - 1), min_size=1), label="stops"))
-    for node_id in steps[at[0]].state.nodes:
-        client = believer(steps[at[0]], node_id)
-        for before, after in pairwise(at):
-            if node_id not in steps[after].state.nodes or node_id not in steps[before].state.nodes:
-                break
-            for message in delta(steps[before].view(node_id), steps[after].view(node_id)):
-                client.apply_json(message)
-            assert client.told() == believer(steps[after], node_id).told()
+    demand_differences_lead_to_the_whole(steps, at)
 
 
 @LAWS
 @given(histories())
 def test_what_was_touched_narrows_the_work_and_not_the_content(steps: list[Step]) -> None:
-    first, last = steps[0], steps[-1]
-    touched = union([step.touched for step in steps])
-    for node_id in first.state.nodes.keys() & last.state.nodes.keys():
-        before, after = first.view(node_id), last.view(node_id)
-        assert delta(before, after, touched) == delta(before, after)
+    demand_touched_only_narrows(steps[0], steps[-1], union([step.touched for step in steps]))
 
 
 @LAWS
@@ -98,13 +84,7 @@ def test_a_session_may_be_told_from_a_policy_that_was_compiled_elsewhere(steps: 
 @LAWS
 @given(histories())
 def test_a_book_that_follows_a_class_tells_what_a_fresh_one_tells(steps: list[Step]) -> None:
-    fragments = Fragments()
-    books: dict[object, Book] = {}
-    for step in steps:
-        for node in step.state.nodes.values():
-            book = books.setdefault(class_of(step.compiled, node), Book(fragments))
-            pieces = full_pieces(step.view(node.id), book, EPOCH)
-            assert joined(pieces) == full_response(step.view(node.id), EPOCH)
+    demand_books_follow(steps)
 
 
 @LAWS
