@@ -19,6 +19,8 @@ nodes      what an admin does to a node
 users, auth_keys, api_keys     the same for their nouns
 policies   a tailnet's policy: set it, its versions (unified: their differences)
 policy_checks   policies against a tailnet, without writing
-settings   what an admin sets for the whole tailnet
+at_rest    what is checked against a whole tailnet before it is written
+settings   what the configuration says of a tailnet
+domains    those of its members' e-mail addresses, which the policy may name
 tailnets, clusters, noise_keys the same for what stands above a tailnet
 """

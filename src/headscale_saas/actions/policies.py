@@ -1,17 +1,16 @@
 """A tailnet's policy: set, look at, compare, bring back.
 
-A policy is checked apart from the tailnet's lane, against the rows of one moment, and then put in force if
-the tailnet is still at that version. In one that never rests it is checked in the lane, and writes wait.
+A policy is checked against all rows of the tailnet, and put in force on these (`at_rest`).
 """
 
 import hashlib
-from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from headscale_saas.actions.apart import CHECKS, apart
 from headscale_saas.actions.approvals import Approvals, approved_by
+from headscale_saas.actions.at_rest import check_and_put
 from headscale_saas.actions.policy_checks import Checked, checked
 from headscale_saas.actions.unified import unified
 from headscale_saas.errors import Conflict, Invalid, LimitReached, NotFound, Refused
@@ -19,13 +18,12 @@ from headscale_saas.policy.strangers import Stranger
 from headscale_saas.store import nodes, policies, users
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
-from headscale_saas.store.policies import KEPT, PolicyRow, PolicyVersion
+from headscale_saas.store.policies import KEPT, PolicyRow, PolicyVersion, Rows
 from headscale_saas.store.transactions import TailnetTx
-from headscale_saas.tailnet.model import Actor, NodeId, TailnetId, Version
+from headscale_saas.tailnet.model import Actor, NodeId, TailnetId
 
 MOST_BYTES = 1 << 20
 MOST_COMMENT = 500
-AT_REST_TRIES = 2
 FROM_FILE = "file"
 """The kind of author of what a server read from a file."""
 
@@ -110,22 +108,18 @@ async def set_policy(
     """
     etag, comment = etag_of(text), _checked_comment(comment)
     wanted = Wanted(actor, text, etag, comment, expected_etag, rolled_back_from, bypass_file)
-    for _ in range(AT_REST_TRIES):
-        async with db.read(tailnet) as tx:
-            before = await policies.in_force(tx)
-            rows = await policies.rows(tx)
-        if _is_in_force(wanted, before):
-            return _unchanged(before)
-        found = await apart(CHECKS, checked, rows, text, with_tests=with_tests)
-        put = await db.write(tailnet, actor, partial(_put_if_at, rows.version, wanted, found))
-        if put is not None:
-            return put
+    async with db.read(tailnet) as tx:
+        before = await policies.in_force(tx)
+    if _is_in_force(wanted, before):
+        return _unchanged(before)
 
-    async def check_and_put(tx: TailnetTx) -> Put:
-        found = await apart(CHECKS, checked, await policies.rows(tx), text, with_tests=with_tests)
+    def check(rows: Rows) -> Checked:
+        return checked(rows, text, with_tests=with_tests)
+
+    async def put(tx: TailnetTx, found: Checked) -> Put:
         return await _put(wanted, found, tx)
 
-    return await db.write(tailnet, actor, check_and_put)
+    return await check_and_put(db, actor, tailnet, check, put)
 
 
 async def rollback(
@@ -172,11 +166,6 @@ def _name(policy: Policy | str) -> str:
     if isinstance(policy, str):
         return "new"
     return f"version {policy.version.number}" if policy.version else "no policy"
-
-
-async def _put_if_at(seen: Version, wanted: Wanted, found: Checked, tx: TailnetTx) -> Put | None:
-    """None: the tailnet is not as it was when the policy was checked."""
-    return await _put(wanted, found, tx) if tx.head.version == seen and tx.is_at_head else None
 
 
 async def _put(wanted: Wanted, found: Checked, tx: TailnetTx) -> Put:

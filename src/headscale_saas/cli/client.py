@@ -145,6 +145,10 @@ class ServiceClient(Protocol):
 
     async def show_tailnet(self, name: str) -> Tailnet: ...
 
+    async def update_tailnet(self, name: str, *, domains: Sequence[str] | None) -> Tailnet:
+        """None stays as it is."""
+        ...
+
     async def delete_tailnet(self, name: str) -> None: ...
 
     async def create_cluster(

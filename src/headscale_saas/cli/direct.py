@@ -9,9 +9,10 @@ from headscale_saas import founding, noise_keys
 from headscale_saas.actions import api_keys, auth_keys, clusters, logins, nodes, tailnets, users
 from headscale_saas.actions import noise_keys as noise_key_actions
 from headscale_saas.actions.approvals import policy_of
+from headscale_saas.actions.domains import set_domains
 from headscale_saas.cli import messages, translate
 from headscale_saas.cli.direct_policies import DirectPolicies
-from headscale_saas.errors import NotFound
+from headscale_saas.errors import Invalid, NotFound
 from headscale_saas.tailcfg.keys import PrivateKey
 from headscale_saas.tailnet.model import ClusterId, KeyId, Node, NodeId, User, UserId
 from headscale_saas.tailnet.routes import served_routes
@@ -216,6 +217,13 @@ class DirectClient(DirectPolicies):
 
     async def show_tailnet(self, name: str) -> messages.Tailnet:
         return translate.tailnet_message(await tailnets.show_tailnet(self._database, name))
+
+    async def update_tailnet(self, name: str, *, domains: Sequence[str] | None) -> messages.Tailnet:
+        found = await tailnets.show_tailnet(self._database, name)
+        if domains is None:
+            raise Invalid("nothing to change: --domains says what")
+        await set_domains(self._database, self._actor, found.id, domains)
+        return await self.show_tailnet(name)
 
     async def delete_tailnet(self, name: str) -> None:
         default = self._config.tailnet.name

@@ -160,6 +160,7 @@ class Tailnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     display_name: str = ""
     base_domain: str = ""
     prefixes: list[str] = []
+    domains: list[str] = []
 
 
 class NoiseKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,13 +2,23 @@
 
 import click
 
-from headscale_saas.cli.commands import Group, whole_number
+from headscale_saas.cli.commands import Group, whole_number, words
 from headscale_saas.cli.messages import Tailnet
 from headscale_saas.cli.output import clean, lines, moment
 from headscale_saas.cli.session import Session, with_server
 
 COLUMNS = ("ID", "Name", "Cluster", "Version", "Created")
-DETAILS = ("ID", "Name", "Display name", "Base domain", "Prefixes", "Cluster", "Version", "Created")
+DETAILS = (
+    "ID",
+    "Name",
+    "Display name",
+    "Base domain",
+    "Prefixes",
+    "Domains",
+    "Cluster",
+    "Version",
+    "Created",
+)
 
 
 @click.group("tailnets", cls=Group, aliases=("tailnet",))
@@ -56,8 +66,24 @@ async def show(session: Session, name: str) -> None:
     """Show one tailnet."""
     found = await session.client.show_tailnet(name)
     number, name, *rest = _row(found)
-    texts = clean(found.display_name), found.base_domain, lines(found.prefixes)
+    texts = clean(found.display_name), found.base_domain, lines(found.prefixes), lines(found.domains)
     session.printer.table(found, DETAILS, [(number, name, *texts, *rest)])
+
+
+@tailnets.command("update", aliases=("set",))
+@click.argument("name")
+@click.option(
+    "--domains",
+    callback=lambda c, p, values: words(c, p, values) if values else None,
+    multiple=True,
+    metavar="DOMAINS",
+    help='All DNS domains of its members, which its policy may name (a.com,b.com); "" for none.',
+)
+@with_server
+async def update(session: Session, name: str, domains: list[str] | None) -> None:
+    """Change what is given of a tailnet."""
+    changed = await session.client.update_tailnet(name, domains=domains)
+    session.printer.result(changed, "Tailnet updated")
 
 
 @tailnets.command("delete", aliases=("destroy", "del"))

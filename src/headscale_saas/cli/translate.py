@@ -164,6 +164,7 @@ def tailnet_message(tailnet: Tailnet) -> messages.Tailnet:
         display_name=settings.display_name,
         base_domain=settings.base_domain,
         prefixes=[str(prefix) for prefix in (settings.prefix_v4, settings.prefix_v6) if prefix],
+        domains=list(settings.domains),
     )
 
 
