@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 from tests.store_world import ADMIN, CLUSTER, process
 
-from headscale_saas.actions import auth_keys, logins, nodes, register, tailnets, users
+from headscale_saas.actions import auth_keys, logins, nodes, presence, register, tailnets, users
 from headscale_saas.actions.approvals import policy_of
 from headscale_saas.actions.outcome import Outcome, Registered
+from headscale_saas.actions.upkeep import ADDRESS_REST
+from headscale_saas.store import due
 from headscale_saas.store.database import Database
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
@@ -130,6 +132,13 @@ async def database_now(db: Database) -> datetime:
     async with db.directory() as tx:
         now: datetime = await tx.fetchval("select now()")
         return now
+
+
+async def settle(db: Database, now: datetime) -> int:
+    """Who is shown online without a stream at that time goes offline; returns how many."""
+    async with db.directory() as tx:
+        found = await due.read(tx, now, presence.GRACE, ADDRESS_REST)
+    return await presence.settle(db, found.unsettled, now)
 
 
 async def until(is_true: Callable[[], bool]) -> None:

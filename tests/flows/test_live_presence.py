@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
+from tests.registration import settle
 from tests.service import TESTER, Home, House, service, until
 
 from headscale_saas.actions import nodes, presence
@@ -64,9 +65,9 @@ async def test_who_leaves_goes_offline_after_the_grace_and_not_before(database_d
             left = await now(house)
             await leaving.close()
             await is_ended(house, acme, leaving)
-            assert await presence.settle(house.tool, left + presence.GRACE - SECOND) == 0
+            assert await settle(house.tool, left + presence.GRACE - SECOND) == 0
             assert (await house.node_of(acme, leaving)).online
-            await presence.settle(house.tool, await now(house) + presence.GRACE)
+            await settle(house.tool, await now(house) + presence.GRACE)
             netmap = await watching.netmap_where(lambda n: n.peers[peer].online is False)
             assert netmap.peers[peer].last_seen
             await house.settled(acme, watching)
@@ -121,7 +122,7 @@ async def test_of_a_hundred_streams_of_one_node_the_newest_wins(database_dsn: st
         assert last.poller.is_wanted
         assert await streams(house) == 1
         await is_admitted(house, acme, last)
-        assert await presence.settle(house.tool, await now(house) + presence.GRACE) == 0
+        assert await settle(house.tool, await now(house) + presence.GRACE) == 0
         assert (await house.node_of(acme, last)).online
         await house.settled(acme, last)
         await asyncio.gather(*(client.close() for client in (first, last, *crowd)))

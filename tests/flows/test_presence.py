@@ -6,7 +6,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from msgspec.structs import replace
-from tests.registration import CAPVER, Device, Home, World, database_now, policy_of, world
+from tests.registration import CAPVER, Device, Home, World, database_now, policy_of, settle, world
 from tests.store_world import ADMIN
 
 from headscale_saas.actions import nodes, presence, report, tailnets, upkeep
@@ -49,7 +49,7 @@ async def test_a_late_end_of_an_older_stream_counts_for_nothing(database_dsn: st
         old = (await presence.admit(w.db, w.db.process, home.id, [node.id]))[node.id].token
         await presence.admit(w.db, w.db.process, home.id, [node.id])
         await presence.ended(w.db, home.id, {node.id: old})
-        assert await presence.settle(w.db, await database_now(w.db) + 2 * GRACE) == 0
+        assert await settle(w.db, await database_now(w.db) + 2 * GRACE) == 0
         assert (await home.node(node)).online
 
 
@@ -61,13 +61,13 @@ async def test_a_node_goes_offline_ten_seconds_after_its_stream(database_dsn: st
         before = await database_now(w.db)
         await presence.ended(w.db, home.id, {node.id: token})
         after = await database_now(w.db)
-        assert await presence.settle(w.db, before + GRACE - SECOND) == 0
-        assert await presence.settle(w.db, after + GRACE) == 1
+        assert await settle(w.db, before + GRACE - SECOND) == 0
+        assert await settle(w.db, after + GRACE) == 1
         gone = await home.node(node)
         assert not gone.online
         assert gone.last_seen is not None
         assert before <= gone.last_seen <= after
-        assert await presence.settle(w.db, after + 2 * GRACE) == 0
+        assert await settle(w.db, after + 2 * GRACE) == 0
 
 
 async def test_a_reconnect_within_the_grace_costs_no_version(database_dsn: str) -> None:
@@ -79,7 +79,7 @@ async def test_a_reconnect_within_the_grace_costs_no_version(database_dsn: str) 
         await presence.ended(w.db, home.id, {node.id: token})
         again = await presence.admit(w.db, w.db.process, home.id, [node.id])
         assert again[node.id].previous is None
-        assert await presence.settle(w.db, await database_now(w.db) + 2 * GRACE) == 0
+        assert await settle(w.db, await database_now(w.db) + 2 * GRACE) == 0
         assert await home.version() == version
 
 
@@ -93,8 +93,8 @@ async def test_the_nodes_of_a_dead_process_go_offline_and_those_of_others_do_not
         async with here.directory() as tx:
             await directory.sign_off(tx, doomed.process)
             at = next(p.heartbeat_at for p in await directory.list_processes(tx) if p.dead_at)
-        assert await presence.settle(here, at + GRACE - SECOND) == 0
-        assert await presence.settle(here, at + GRACE) == 1
+        assert await settle(here, at + GRACE - SECOND) == 0
+        assert await settle(here, at + GRACE) == 1
         assert not (await home.node(lost)).online
         assert (await home.node(lost)).last_seen == at
         assert (await home.node(kept)).online

@@ -1,7 +1,8 @@
 """What time alone changes: expiry, ephemeral nodes, offline after the grace, and what is swept away.
 
 One process at a time does it, whoever holds the lease; a round is idempotent and bounded, so one that breaks
-off in the middle harms nothing. Where work is due is asked of the directory, then each tailnet does its own.
+off in the middle harms nothing. Where work is due is asked of the directory in one question, then each
+tailnet does its own.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 from headscale_saas.actions import presence
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.observe import get_logger
-from headscale_saas.store import addresses, audit, changelog, directory, logins, nodes, sessions
+from headscale_saas.store import addresses, audit, changelog, directory, due, logins, nodes
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
@@ -31,75 +32,75 @@ AUDIT_KEPT = timedelta(days=90)
 MOST_PER_TAILNET = 500
 MOST_TAILNETS = 1000
 """How much one round does; the next one goes on."""
+ROUND_SECONDS = 2.0
+SWEEP_SECONDS = 30.0
+"""What is swept away has rested for minutes or days: nobody waits for it."""
 
 log = get_logger(__name__)
 
 Verb = Callable[[TailnetTx], Awaitable[int]]
 
 
-async def run_once(db: Database, now: datetime | None = None) -> bool:
+async def run_once(db: Database, now: datetime | None = None, *, sweep: bool = True) -> bool:
     """One round, if this process gets the lease. False: another process does it. `now` is for tests."""
     async with db.directory() as tx:
         if await directory.take_lease(tx, LEASE, LEASE_DURATION) is None:
             return False
         await directory.declare_dead(tx)
-        if now is None:
-            now = await sessions.database_time(tx)
-    await presence.settle(db, now)
-    await _expire_nodes(db, now)
-    await _remove_ephemeral(db, now)
-    await _wake_addresses(db, now)
-    await _sweep(db, now)
+        found = await due.read(tx, now, presence.GRACE, ADDRESS_REST)
+    await presence.settle(db, found.unsettled, found.now)
+    await _expire_nodes(db, found)
+    await _remove_ephemeral(db, found)
+    await _wake_addresses(db, found)
+    if sweep:
+        await _sweep(db, found.now)
     return True
 
 
-async def run_forever(db: Database, period_seconds: float = 2.0) -> None:
+async def run_forever(db: Database) -> None:
     """Rounds until cancelled. A round that fails is logged, and the next one is tried."""
+    loop, swept_at = asyncio.get_running_loop(), float("-inf")
     while True:
+        sweep = loop.time() - swept_at >= SWEEP_SECONDS
         try:
-            await run_once(db)
+            if await run_once(db, sweep=sweep) and sweep:
+                swept_at = loop.time()
         except Error as error:
             log.warning("upkeep_failed", code=error.code, reason=error.message)
         except Exception:
             log.exception("upkeep_failed")
         # Processes that started together shall not ask for the lease together for ever.
-        await asyncio.sleep(period_seconds * random.uniform(0.8, 1.2))
+        await asyncio.sleep(ROUND_SECONDS * random.uniform(0.8, 1.2))
 
 
-async def _expire_nodes(db: Database, now: datetime) -> None:
+async def _expire_nodes(db: Database, found: due.Due) -> None:
     async def expire(tx: TailnetTx) -> int:
-        expired = await nodes.expire(tx, now, MOST_PER_TAILNET)
+        expired = await nodes.expire(tx, found.now, MOST_PER_TAILNET)
         tx.touch(nodes=expired)
         _audit(tx, "node.expire", expired)
         return len(expired)
 
-    async with db.directory() as tx:
-        due = await nodes.expiry_due(tx, now)
-    await _each(db, due, expire)
+    await _each(db, found.expiring, expire)
 
 
-async def _remove_ephemeral(db: Database, now: datetime) -> None:
+async def _remove_ephemeral(db: Database, found: due.Due) -> None:
     async def remove(tx: TailnetTx) -> int:
         timeout = (await settings_row.get(tx)).ephemeral_timeout
-        gone = await nodes.abandoned(tx, now - timeout, MOST_PER_TAILNET)
+        gone = await nodes.abandoned(tx, found.now - timeout, MOST_PER_TAILNET)
         if gone:
             await nodes.delete(tx, gone)
             tx.touch(nodes=gone)
             _audit(tx, "node.delete", gone)
         return len(gone)
 
-    async with db.directory() as tx:
-        due = await nodes.ephemeral_due(tx, now)
-    await _each(db, due, remove)
+    await _each(db, found.abandoned, remove)
 
 
-async def _wake_addresses(db: Database, now: datetime) -> None:
+async def _wake_addresses(db: Database, found: due.Due) -> None:
     async def wake(tx: TailnetTx) -> int:
-        return await addresses.wake(tx, now - ADDRESS_REST)
+        return await addresses.wake(tx, found.now - ADDRESS_REST)
 
-    async with db.directory() as tx:
-        due = await addresses.rest_over(tx, now - ADDRESS_REST)
-    await _each(db, due, wake)
+    await _each(db, found.rested, wake)
 
 
 async def _sweep(db: Database, now: datetime) -> None:
@@ -112,8 +113,8 @@ async def _sweep(db: Database, now: datetime) -> None:
         await audit.trim(tx, now - AUDIT_KEPT)
 
 
-async def _each(db: Database, due: Iterable[TailnetId], verb: Verb) -> None:
-    for tailnet in list(due)[:MOST_TAILNETS]:
+async def _each(db: Database, tailnets: Iterable[TailnetId], verb: Verb) -> None:
+    for tailnet in list(tailnets)[:MOST_TAILNETS]:
         try:
             await db.write(tailnet, SYSTEM, verb)
         except NotFound:

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from headscale_saas.store.transactions import DirectoryTx, TailnetTx
+from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.addresses import RESERVED, Address, Prefix, gap_starts, last
-from headscale_saas.tailnet.model import TailnetId
 
 HIGHEST = """
 select greatest(
@@ -87,12 +86,6 @@ async def wake(tx: TailnetTx, before: datetime) -> int:
     """Ends the rest of addresses that were given back at or before this time."""
     sql = "delete from freed_addresses where tailnet_id = $1 and freed_at <= $2"
     return await tx.execute(sql, tx.tailnet, before)
-
-
-async def rest_over(tx: DirectoryTx, before: datetime) -> list[TailnetId]:
-    """The tailnets for which `wake` has something to do."""
-    sql = "select distinct tailnet_id from freed_addresses where freed_at <= $1 order by tailnet_id"
-    return [row["tailnet_id"] for row in await tx.fetch(sql, before)]
 
 
 def _column(prefix: Prefix) -> str:

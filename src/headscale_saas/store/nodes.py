@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from headscale_saas.store.transactions import DirectoryTx, TailnetTx
+from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg.codec import decode, encode
 from headscale_saas.tailcfg.hostinfo import Hostinfo
 from headscale_saas.tailcfg.keys import DiscoKey, MachineKey, NodeKey, TailnetLockKey
-from headscale_saas.tailnet.model import KeyId, Node, NodeId, RegisterMethod, TailnetId, UserId
+from headscale_saas.tailnet.model import KeyId, Node, NodeId, RegisterMethod, UserId
 
 COLUMNS = (
     "id", "stable_id", "machine_key", "node_key", "disco_key", "tailnet_lock_key", "user_id", "tags",
@@ -209,23 +209,6 @@ async def abandoned(tx: TailnetTx, before: datetime, most: int) -> list[NodeId]:
     order by n.id limit $3
     """
     return [row["id"] for row in await tx.fetch(sql, tx.tailnet, before, most)]
-
-
-async def expiry_due(tx: DirectoryTx, now: datetime) -> list[TailnetId]:
-    """The tailnets in which a node's time has come."""
-    sql = """
-    select distinct tailnet_id from nodes where expires_at <= $1 and not expired order by tailnet_id
-    """
-    return [row["tailnet_id"] for row in await tx.fetch(sql, now)]
-
-
-async def ephemeral_due(tx: DirectoryTx, before: datetime) -> list[TailnetId]:
-    """The tailnets in which an ephemeral node is away, and was before this time."""
-    sql = """
-    select distinct tailnet_id from nodes
-    where ephemeral and not online and (last_seen is null or last_seen <= $1) order by tailnet_id
-    """
-    return [row["tailnet_id"] for row in await tx.fetch(sql, before)]
 
 
 async def _rotate_key(tx: TailnetTx, node: Node, key: NodeKey) -> None:

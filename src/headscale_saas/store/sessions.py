@@ -45,12 +45,6 @@ from over where n.tailnet_id = $1 and n.id = over.node_id and n.online
 returning n.id
 """
 
-DUE = """
-select distinct tailnet_id from sessions
-where ended_at <= $1 or (ended_at is null and process = any($2::bigint[]))
-order by tailnet_id
-"""
-
 
 async def connect(tx: TailnetTx, nodes: Collection[NodeId], process: ProcessNumber) -> list[Any]:
     """Counts streams in; rows of node_id, token, previous (the process of a stream that lives, or null)."""
@@ -85,11 +79,6 @@ async def settle(tx: TailnetTx, before: datetime, dead: Mapping[ProcessNumber, d
     """Takes nodes offline whose stream ended, or whose process was last heard of, at or before this time."""
     rows = await tx.fetch(SETTLE, tx.tailnet, before, list(dead), list(dead.values()))
     return [row["id"] for row in rows]
-
-
-async def due(tx: DirectoryTx, before: datetime, dead: Collection[ProcessNumber]) -> list[TailnetId]:
-    """The tailnets for which `settle` has something to do."""
-    return [row["tailnet_id"] for row in await tx.fetch(DUE, before, list(dead))]
 
 
 async def newest_elsewhere(
