@@ -7,7 +7,7 @@ loads the whole: no answer needs history. Both run in one REPEATABLE READ transa
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
@@ -17,9 +17,7 @@ import msgspec
 from headscale_saas.errors import Error, Invalid, NotFound
 from headscale_saas.store import nodes, users
 from headscale_saas.store.tailnets import (
-    HEAD,
     TailnetHead,
-    head_from_record,
     settings_from_text,
     tailnet_from,
 )
@@ -68,13 +66,15 @@ async def catch_up_many(
     """Those that moved, brought to their heads. A tailnet that is gone, or whose rows cannot be read, has an
     error instead, and the others are not concerned.
     """
-    heads = await _heads(tx, states)
+    heads = tx.heads
     result: dict[TailnetId, Moved | Error] = {
         id_: NotFound("there is no such tailnet", code="no_such_tailnet")
         for id_ in states
         if id_ not in heads
     }
-    behind = {id_: states[id_] for id_, head in heads.items() if head.version != states[id_].version}
+    behind = {
+        id_: state for id_, state in states.items() if id_ in heads and heads[id_].version != state.version
+    }
     touched = await _touched(tx, behind, heads)
     whole = [id_ for id_, state in behind.items() if not _is_worth_it(touched.get(id_), state)]
     part = {id_: touched[id_] for id_ in behind if id_ not in whole}
@@ -86,10 +86,9 @@ async def catch_up_many(
 
 async def load(tx: FeedTx, tailnet: TailnetId) -> TailnetState:
     """The whole state at its head. Raises NotFound, and Invalid when its rows cannot be read."""
-    heads = await _heads(tx, [tailnet])
-    if tailnet not in heads:
+    if tailnet not in tx.heads:
         raise NotFound("there is no such tailnet", code="no_such_tailnet")
-    return await _load(tx, heads[tailnet])
+    return await _load(tx, tx.heads[tailnet])
 
 
 async def trim(tx: DirectoryTx, older_than: timedelta) -> int:
@@ -104,11 +103,6 @@ async def trim(tx: DirectoryTx, older_than: timedelta) -> int:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def _heads(tx: FeedTx, tailnets: Iterable[TailnetId]) -> dict[TailnetId, TailnetHead]:
-    rows = await tx.fetch(f"select {HEAD} from tailnets t where t.id = any($1::bigint[])", list(tailnets))
-    return {row["id"]: head_from_record(row) for row in rows}
 
 
 async def _load(tx: FeedTx, head: TailnetHead) -> TailnetState:
@@ -161,7 +155,9 @@ def _is_worth_it(touched: Touched | None, state: TailnetState) -> bool:
     return count <= max(WORTH_IT, (len(state.nodes) + len(state.users)) // 2)
 
 
-async def _configs(tx: FeedTx, tailnets: Iterable[TailnetId]) -> dict[TailnetId, asyncpg.Record]:
+async def _configs(tx: FeedTx, tailnets: Collection[TailnetId]) -> dict[TailnetId, asyncpg.Record]:
+    if not tailnets:
+        return {}
     rows = await tx.fetch(
         "select tailnet_id, settings, policy from tailnet_settings where tailnet_id = any($1::bigint[])",
         list(tailnets),

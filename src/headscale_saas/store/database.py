@@ -22,14 +22,19 @@ from headscale_saas.store.constraints import FAILURES, Fenced, translated
 from headscale_saas.store.lanes import Lane
 from headscale_saas.store.migrate import INSTALLED, refuse_old, refuse_unknown
 from headscale_saas.store.pool import TIMEOUTS, Address, Pool
+from headscale_saas.store.tailnets import HEAD, head_from_record
 from headscale_saas.store.transactions import Connection, DirectoryTx, Doer, FeedTx, TailnetTx
 from headscale_saas.store.turns import Turns, origin_of
 from headscale_saas.tailnet.model import Actor, ProcessNumber, TailnetId, Version
 
 T = TypeVar("T")
 
-IDENTITY = """
-select (pg_control_system()).system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+# One row at least, so that the identity is told of no tailnets, too.
+HEADS = f"""
+select i.identity, {HEAD} from (
+  select (pg_control_system()).system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    as identity
+) i left join tailnets t on t.id = any($1::bigint[])
 """
 # Asked in the last role of the check; a table of a tailnet is one that carries its id and its cluster's.
 UNWALLED = """
@@ -209,10 +214,11 @@ class Database:
         begin = self._begin("begin isolation level repeatable read read only", "hs_feed")
         async with self._transaction(f"{begin}; set local app.tailnets = '{{{listed}}}'") as connection:
             try:
-                identity: str = await connection.fetchval(IDENTITY)
+                rows = await connection.fetch(HEADS, list(tailnets))
             except FAILURES as problem:
                 raise translated(problem) from None
-            tx = FeedTx(connection, tailnets, identity)
+            heads = {row["id"]: head_from_record(row) for row in rows if row["id"] is not None}
+            tx = FeedTx(connection, rows[0]["identity"], heads)
             try:
                 yield tx
             finally:

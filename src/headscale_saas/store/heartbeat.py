@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 import psycopg
+from psycopg.sql import SQL
 
 from headscale_saas.observe import get_logger
 from headscale_saas.tailnet.model import ProcessNumber
@@ -15,9 +16,13 @@ from headscale_saas.tailnet.model import ProcessNumber
 BEAT_SECONDS = 2.0
 CONNECT_SECONDS = 5
 
+# One round trip; transactions are explicit and nothing is prepared, so a pooler may be in between.
 BEAT = """
-update processes set heartbeat_at = now() where number = %s and dead_at is null returning number
+begin; set local role hs_directory; set local statement_timeout = '2s';
+update processes set heartbeat_at = now() where number = {} and dead_at is null;
+commit
 """
+STATEMENTS_BEFORE_UPDATE = 3
 
 log = get_logger(__name__)
 
@@ -48,7 +53,6 @@ class Heartbeat:
                 self._stop.wait(BEAT_SECONDS / 2)
 
     def _beat_until_failure(self) -> None:
-        # Transactions are explicit and nothing is prepared, so a pooler may be in between.
         with psycopg.connect(
             self._dsn, autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
         ) as connection:
@@ -60,7 +64,8 @@ class Heartbeat:
                 self._stop.wait(BEAT_SECONDS)
 
     def _beat(self, connection: psycopg.Connection[tuple[int]]) -> bool:
-        with connection.transaction():
-            connection.execute("set local role hs_directory")
-            connection.execute("set local statement_timeout = '2s'")
-            return connection.execute(BEAT, (self._process,)).fetchone() is not None
+        """False: others declared us dead."""
+        cursor = connection.execute(SQL(BEAT).format(int(self._process)))
+        for _ in range(STATEMENTS_BEFORE_UPDATE):
+            cursor.nextset()
+        return cursor.rowcount == 1

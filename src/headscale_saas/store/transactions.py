@@ -1,6 +1,6 @@
 """What the ways into the database hand out: transactions, each opened for one purpose and with one role."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
@@ -187,16 +187,17 @@ class DirectoryTx(Transaction):
 
 
 class FeedTx(Transaction):
-    """Role hs_feed: reads `tailnets` and nothing else, all of it at one moment.
+    """Role hs_feed: reads certain tailnets and nothing else, all of it at one moment.
 
-    `identity` names the database (system and timeline): caches of another one are worthless.
+    `heads` has those among them that exist. `identity` names the database (system and timeline): caches of
+    another one are worthless.
     """
 
     MOST: ClassVar[int] = 1000
 
-    __slots__ = ("identity", "tailnets")
+    __slots__ = ("heads", "identity")
 
-    def __init__(self, connection: Connection, tailnets: Collection[TailnetId], identity: str) -> None:
+    def __init__(self, connection: Connection, identity: str, heads: Mapping[TailnetId, TailnetHead]) -> None:
         super().__init__(connection)
-        self.tailnets = frozenset(tailnets)
         self.identity = identity
+        self.heads = heads
