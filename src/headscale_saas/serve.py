@@ -51,7 +51,7 @@ from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailcfg.maps import MapRequest
 from headscale_saas.tailcfg.register import RegisterRequest
 from headscale_saas.tailnet.changes import NOTHING
-from headscale_saas.tailnet.model import TailnetId, Version
+from headscale_saas.tailnet.model import Node, TailnetId, Version
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.server import Edge
 from headscale_saas.transport.tls import server_context
@@ -233,11 +233,11 @@ class Worker:
             self._metrics.registrations.labels(result).inc()
         return outcome
 
-    async def _report(self, ref: directory.NodeRef, request: MapRequest) -> None:
+    async def _report(self, ref: directory.NodeRef, request: MapRequest, known: Node | None) -> None:
         """What a node reports of itself, counted."""
         status = "error"
         try:
-            await report(self._database, policy_of, ref, request)
+            await report(self._database, policy_of, ref, request, known)
             status = "ok"
         finally:
             self._metrics.reports.labels(status).inc()

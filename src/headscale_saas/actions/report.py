@@ -26,16 +26,20 @@ from headscale_saas.tailnet import rules
 from headscale_saas.tailnet.model import Actor, Node
 
 
-async def report(db: Database, policy_of: PolicyOf, ref: NodeRef, request: MapRequest) -> None:
+async def report(
+    db: Database, policy_of: PolicyOf, ref: NodeRef, request: MapRequest, known: Node | None = None
+) -> None:
     """Takes over what a lite update (`Stream` false, `ReadOnly` false) says. Nothing new: no write.
 
-    The door has checked that `ref.machine_key` is the Noise peer. Raises NotFound: the node is gone, or has
-    another key by now; Refused: its key has expired.
+    The door has checked that `ref.machine_key` is the Noise peer. `known` is the node as a cache has it: that may
+    lag, so it can tell that there is news, never that there is none. Raises NotFound (the node is gone, or has
+    another key by now), and Refused (its key has expired).
     """
-    async with db.read(ref.tailnet) as tx:
-        before = await _reporter(tx, ref)
-    if reported(before, request) == before:
-        return
+    if known is None or reported(known, request) == known:
+        async with db.read(ref.tailnet) as tx:
+            before = await _reporter(tx, ref)
+        if reported(before, request) == before:
+            return
 
     async def take_over(tx: TailnetTx) -> None:
         await _take_over(tx, policy_of, await _reporter(tx, ref), request)

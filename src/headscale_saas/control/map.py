@@ -20,12 +20,13 @@ from headscale_saas.tailcfg import capver
 from headscale_saas.tailcfg.codec import decode
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailcfg.maps import ZSTD, MapRequest
+from headscale_saas.tailnet.model import Node
 
 Lookup = Callable[[NodeKey], Awaitable[NodeRef | None]]
 """Asks the directory which node holds a key."""
 
-Report = Callable[[NodeRef, MapRequest], Awaitable[None]]
-"""`actions.report.report` with all but the node and the request filled in."""
+Report = Callable[[NodeRef, MapRequest, Node | None], Awaitable[None]]
+"""`actions.report.report` with all but the node, the request and the node as the cache has it filled in."""
 
 
 class Map:
@@ -56,7 +57,7 @@ class Map:
             await self._open(request, wish, ref)
             return
         if not wish.read_only:
-            await self._report(ref, wish)
+            await self._report(ref, wish, self._known(ref))
         if wish.omit_peers and not wish.read_only:
             request.stream.respond(200)
         else:
@@ -84,6 +85,10 @@ class Map:
             node_key=key,
             version=snapshot.version,
         )
+
+    def _known(self, ref: NodeRef) -> Node | None:
+        snapshot = self._cache.get(ref.tailnet)
+        return snapshot.state.nodes.get(ref.node) if snapshot else None
 
     async def _snapshot(self, ref: NodeRef) -> Snapshot:
         await self._follower.at_least(ref.tailnet, ref.version)
