@@ -31,6 +31,8 @@ from headscale_saas.postgres import EmbeddedPostgres
 from headscale_saas.worker import Order
 
 WATCH_SECONDS = 0.1
+QUIET_SECONDS = 5.0
+"""So often the workers are looked at without cause; when one ends, the system says so."""
 FIRST_RESTART_SECONDS = 0.2
 LAST_RESTART_SECONDS = 5.0
 STEADY_SECONDS = 30.0
@@ -55,8 +57,9 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
         log.warning("configuration", message=warning)
     demand_files(loaded)
     _raise_file_limit()
-    stop, asked = threading.Event(), threading.Event()
-    _set_by_signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: asked})
+    stop, asked, bell = threading.Event(), threading.Event(), threading.Event()
+    events = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: asked, signal.SIGCHLD: bell}
+    _set_by_signals(events, bell)
     with ExitStack() as stack:
         dsn = stack.enter_context(_database(config))
         founded = founding.found(config, dsn, stop)
@@ -68,11 +71,13 @@ def run(loaded: Loaded, *, workers: int | None = None, join_line: bool = False) 
         stack.enter_context(_working(crew))
         _when_ready(crew, stop, lambda: founding.announce(config, founded, with_join_line=join_line))
         reloads = stack.enter_context(Reloads(asked, lambda: policy_file.reload(config, dsn)))
-        _watch(crew, stop, reloads)
+        _watch(crew, stop, bell, reloads)
 
 
-def _set_by_signals(events: Mapping[signal.Signals, threading.Event]) -> None:
-    """On a thread of its own: a handler runs in the midst of the main thread, which may hold the lock of the
+def _set_by_signals(events: Mapping[signal.Signals, threading.Event], bell: threading.Event) -> None:
+    """Sets the event of each signal that comes, and then the bell.
+
+    On a thread of its own: a handler runs in the midst of the main thread, which may hold the lock of the
     very event just then, and would wait for it for ever. Only the queue's `put` may be called there.
     """
     arrived: SimpleQueue[threading.Event] = SimpleQueue()
@@ -80,6 +85,7 @@ def _set_by_signals(events: Mapping[signal.Signals, threading.Event]) -> None:
     def pass_on() -> None:
         while True:
             arrived.get().set()
+            bell.set()
 
     threading.Thread(target=pass_on, name="signals", daemon=True).start()
     for number, event in events.items():
@@ -156,11 +162,14 @@ def _when_ready(crew: list["Worker"], stop: threading.Event, announce: Callable[
         announce()
 
 
-def _watch(crew: list["Worker"], stop: threading.Event, reloads: "Reloads") -> None:
-    while not stop.wait(WATCH_SECONDS):
+def _watch(crew: list["Worker"], stop: threading.Event, bell: threading.Event, reloads: "Reloads") -> None:
+    while not stop.is_set():
         for worker in crew:
             worker.look()
         reloads.look()
+        is_quiet = all(worker.is_running for worker in crew) and not reloads.is_busy
+        bell.wait(QUIET_SECONDS if is_quiet else WATCH_SECONDS)
+        bell.clear()
 
 
 class Reloads:
@@ -171,8 +180,13 @@ class Reloads:
         self._reload = reload
         self._thread: threading.Thread | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """One is under way, and another may have been asked for meanwhile."""
+        return self._thread is not None and self._thread.is_alive()
+
     def look(self) -> None:
-        if self._asked.is_set() and (self._thread is None or not self._thread.is_alive()):
+        if self._asked.is_set() and not self.is_busy:
             self._asked.clear()
             self._thread = threading.Thread(target=self._reload, name="reload", daemon=True)
             self._thread.start()
@@ -222,6 +236,11 @@ class Worker:
             stdin.write(msgspec.json.encode(order))
         self._started_at = time.monotonic()
         self.metrics.connect(ours)
+
+    @property
+    def is_running(self) -> bool:
+        """False from when its end was noticed to its next start."""
+        return self._process is not None
 
     def look(self) -> None:
         """Notices that the worker ended, and starts it again after a pause that grows while it fails."""
