@@ -123,7 +123,7 @@ class Hub:
         now = self._clock.monotonic()
         for tailnet in list(self._tailnets.values()):
             tailnet.forget_books(now)
-            for session in list(tailnet.sessions.values()):
+            for session in [it for it in tailnet.sessions.values() if it.deadline <= now]:
                 message = session.tick(now, tailnet.jitter())
                 if message is not None:
                     session.stream.write(pack_one(message, compressed=session.compressed))

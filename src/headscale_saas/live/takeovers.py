@@ -28,20 +28,28 @@ class Takeovers:
         self._database = database
         self._presence = presence
         self._wanted: set[TailnetId] = set()
+        self._bell = asyncio.Event()
         self._seen: datetime | None = None
 
     def look_at(self, tailnets: Iterable[TailnetId]) -> None:
         """Says that streams of these began elsewhere. Those without a stream here are skipped."""
-        self._wanted.update(tailnet for tailnet in tailnets if tailnet in self._presence.tailnets)
+        self._want(tailnet for tailnet in tailnets if tailnet in self._presence.tailnets)
 
     def look_at_all(self) -> None:
         """After a time of deafness."""
-        self._wanted.update(self._presence.tailnets)
+        self._want(self._presence.tailnets)
+
+    def _want(self, tailnets: Iterable[TailnetId]) -> None:
+        self._wanted.update(tailnets)
+        if self._wanted:
+            self._bell.set()
 
     async def run(self) -> None:
         """Looks where it was told to, for ever."""
         while True:
+            await self._bell.wait()
             await asyncio.sleep(GATHER_SECONDS)
+            self._bell.clear()
             wanted, self._wanted = self._wanted, set()
             for tailnet in wanted:
                 try:
@@ -50,7 +58,7 @@ class Takeovers:
                     continue
                 except Exception as error:
                     log.warning("sessions_not_read", tailnet=tailnet, error=str(error))
-                    self._wanted.add(tailnet)
+                    self._want([tailnet])
 
     async def poll(self) -> None:
         """The safety net under lost doorbells, for ever."""

@@ -6,6 +6,7 @@ deadline has come. A stream that cannot take more is simply not asked: later the
 
 from collections.abc import Callable
 from datetime import datetime
+from math import inf
 
 from headscale_saas.netmap.delta import SharedDelta, own_delta
 from headscale_saas.netmap.full import KEEP_ALIVE, full_pieces
@@ -21,7 +22,7 @@ Sharing = Callable[[ClassView, ClassView], SharedDelta]
 
 
 class MapSession:
-    """`sent` is the view the client has, None before the first message; `deadline`, when a keep-alive is due.
+    """`sent` is the view the client has, None before the first message. A keep-alive is due at `deadline`.
 
     `now` and `jitter` (0 to 8) are seconds of the driver's clock.
     """
@@ -32,7 +33,7 @@ class MapSession:
         self.node_id = node_id
         self.wants_keep_alive = wants_keep_alive
         self.sent: View | None = None
-        self.deadline: float | None = None
+        self.deadline = inf
 
     def first_message(self, view: View, book: Book, wall: datetime, now: float, jitter: float) -> list[Piece]:
         """The whole netmap. `wall` is the time that the client is told."""
@@ -72,11 +73,11 @@ class MapSession:
 
     def tick(self, now: float, jitter: float) -> bytes | None:
         """A keep-alive, if one is due."""
-        if self.sent is None or self.deadline is None or now < self.deadline:
+        if self.sent is None or now < self.deadline:
             return None
         self._sent(self.sent, now, jitter)
         return KEEP_ALIVE
 
     def _sent(self, view: View, now: float, jitter: float) -> None:
         self.sent = view
-        self.deadline = now + KEEP_ALIVE_SECONDS + jitter if self.wants_keep_alive else None
+        self.deadline = now + KEEP_ALIVE_SECONDS + jitter if self.wants_keep_alive else inf
