@@ -19,7 +19,7 @@ TAG_ADMINS = frozenset({Role.OWNER, Role.ADMIN, Role.NETWORK_ADMIN})
 """Whose role lets them apply every tag that is defined."""
 
 
-class _Approver(msgspec.Struct, frozen=True):
+class _Approver(msgspec.Struct, frozen=True, gc=False):
     span: Span
     mask: int
 

@@ -24,7 +24,7 @@ App = Mapping[str, tuple[Json, ...]]
 EVERYTHING = (PortRange(),)
 
 
-class Clause(msgspec.Struct, frozen=True, kw_only=True):
+class Clause(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`destinations` are without `autogroup:self`, which is `has_self`. `ip` are the ports of each protocol
     (None = the default set) in order of mention. `postures` () = no matter. `position` None: the file has
     no rules.

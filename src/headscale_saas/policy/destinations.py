@@ -24,7 +24,7 @@ from headscale_saas.tailnet.model import UserId
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
-class Delivery(msgspec.Struct, frozen=True, eq=False):
+class Delivery(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A rule as a class gets it, with either `ports` or `grants`. `user` is whose nodes alone are its sources
     (None: all sources of the rule). Compared by identity: `Deliveries` has equal ones once."""
 

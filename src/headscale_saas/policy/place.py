@@ -6,7 +6,7 @@ from headscale_saas.policy import spans
 from headscale_saas.policy.spans import Span, Spans
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Of a destination, a node is told the pieces that concern it, unchanged. Only in what is shaped from
     `autogroup:internet` (`is_internet`) the internet may be joined with what is beside it: of such a piece an
     exit node is told the part that is the internet.

@@ -134,10 +134,9 @@ class Resolution:
         return Printer(self.program, self._members, self.parts.around)
 
     def _found_peers(self, audience: NodeClass) -> tuple[NodeId, ...] | None:
-        unseen = {of for of in self._in_class if not audience.sees(of)}
-        if not unseen:
+        seen = [ids for of, ids in self._in_class.items() if audience.sees(of)]
+        if len(seen) == len(self._in_class):
             return None
-        seen = (ids for of, ids in self._in_class.items() if of not in unseen)
         return tuple(sorted(chain.from_iterable(seen)))
 
     @cached_property

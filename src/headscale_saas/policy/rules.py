@@ -17,14 +17,14 @@ from headscale_saas.tailcfg.node import CapMap
 Selectors = tuple[Selector, ...]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """`ports` are () where capabilities are granted, or a route is shown without access to it."""
 
     destination: Selector
     ports: Ports = ()
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`caps` None: it is about `protocol` (None = the default set) and ports. A source must have one of the
     `postures` (bits; 0 = no matter), a destination one of `target_postures`: those are of capabilities that
     are granted in return. `via` are the tags of the only routers it is for (0 = it is an ordinary rule).

@@ -14,7 +14,7 @@ from headscale_saas.policy.language.values import Value
 from headscale_saas.tailnet.model import User
 
 
-class Stranger(msgspec.Struct, frozen=True):
+class Stranger(msgspec.Struct, frozen=True, gc=False):
     """A login or `name@` that is nobody's, and where it stands first."""
 
     word: str

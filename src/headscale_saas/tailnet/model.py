@@ -107,7 +107,7 @@ class Tailnet(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True):
+class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A member. `provider` is "" for users made by hand; groups come from an identity provider's claims."""
 
     id: UserId
@@ -127,7 +127,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         return self.email or self.name or self.provider_id or str(self.id)
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device in the tailnet. It is owned by a user, or it has tags (and `user_id` is None), never both.
 
     `hostname` is what the device calls itself; `name` is its DNS label, unique in the tailnet, and

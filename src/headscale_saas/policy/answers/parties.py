@@ -17,7 +17,7 @@ from headscale_saas.tailnet.model import Node
 from headscale_saas.tailnet.routes import EXIT_ROUTES, usable_routes
 
 
-class Party(msgspec.Struct, frozen=True):
+class Party(msgspec.Struct, frozen=True, gc=False):
     """A node with its addresses, or one address (or prefix) that no node has."""
 
     name: str

@@ -16,7 +16,7 @@ BY_DEFAULT = frozenset({6, 17}) | PINGS
 """What a rule without a protocol allows: ICMP, TCP, UDP, ICMPv6."""
 
 
-class End(msgspec.Struct, frozen=True):
+class End(msgspec.Struct, frozen=True, gc=False):
     """Where a connection begins or ends: an address (or the span of a prefix), and what contains it.
 
     `bits` are those of the selectors around it; those of postures are there for nodes. `node` None: no device
@@ -31,7 +31,7 @@ class End(msgspec.Struct, frozen=True):
         return spans.spelled(self.span)
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(msgspec.Struct, frozen=True, gc=False):
     """A clause with its selectors as bits. Postures are the bits of which a device must have one."""
 
     clause: Clause

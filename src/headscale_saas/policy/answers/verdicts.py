@@ -42,7 +42,7 @@ DETAILS = {
 }
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """A rule and where it stands; `position` None: the file has no rules, which allows everything."""
 
     text: str
@@ -52,7 +52,7 @@ class Reason(msgspec.Struct, frozen=True):
         return f"{self.position}: {self.text}" if self.position else self.text
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """About one pair of ends. If it is allowed, `reasons` are the rules that allow it; if not, `missing` says
     what stands against it, `detail` tells it to people, and `reasons` are the first rules that came closest.
     """

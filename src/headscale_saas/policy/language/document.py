@@ -22,14 +22,14 @@ from headscale_saas.tailnet.model import IPNetwork
 V = TypeVar("V")
 
 
-class AclTarget(msgspec.Struct, frozen=True):
+class AclTarget(msgspec.Struct, frozen=True, gc=False):
     """`host:ports` of an ACL rule."""
 
     host: Selector
     ports: tuple[PortRange, ...]
 
 
-class Acl(msgspec.Struct, frozen=True, kw_only=True):
+class Acl(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`protocol` None = the default set (TCP, UDP, ICMP both). `postures` None = the default ones, if any."""
 
     position: Position
@@ -39,14 +39,14 @@ class Acl(msgspec.Struct, frozen=True, kw_only=True):
     postures: tuple[str, ...] | None = None
 
 
-class IpEntry(msgspec.Struct, frozen=True):
+class IpEntry(msgspec.Struct, frozen=True, gc=False):
     """One entry of a grant's `ip`. `protocol` None = the default set."""
 
     protocol: int | None
     ports: tuple[PortRange, ...]
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`app` keeps the values as the file has them: a number that would be written in another way, or that no
     int and no float can hold, is a msgspec.Raw of its digits. `via` are tags."""
 
@@ -59,7 +59,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     postures: tuple[str, ...] | None = None
 
 
-class SshRule(msgspec.Struct, frozen=True, kw_only=True):
+class SshRule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`check_period` (for check rules) says how long a check holds; zero = `always`.
 
     `recorders` are tags of nodes that record sessions; with `enforce_recorder` no session goes unrecorded.
@@ -77,7 +77,7 @@ class SshRule(msgspec.Struct, frozen=True, kw_only=True):
     enforce_recorder: bool = False
 
 
-class NodeAttr(msgspec.Struct, frozen=True, kw_only=True):
+class NodeAttr(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`ip_pools` are where new nodes of the targets get their IPv4 address from."""
 
     position: Position
@@ -87,19 +87,19 @@ class NodeAttr(msgspec.Struct, frozen=True, kw_only=True):
     ip_pools: tuple[IPv4Network, ...] = ()
 
 
-class RouteApprover(msgspec.Struct, frozen=True):
+class RouteApprover(msgspec.Struct, frozen=True, gc=False):
     prefix: IPNetwork
     approvers: tuple[Selector, ...]
 
 
-class IpsetStep(msgspec.Struct, frozen=True):
+class IpsetStep(msgspec.Struct, frozen=True, gc=False):
     """`add` or `remove` of: a selector (prefix, host, ipset, autogroup:internet), or an inclusive range."""
 
     adds: bool
     what: Selector | tuple[str, str]
 
 
-class Assertion(msgspec.Struct, frozen=True):
+class Assertion(msgspec.Struct, frozen=True, gc=False):
     """One condition of a posture. `operator` is one of == != < <= > >= IN, NOT IN, IS SET, NOT SET."""
 
     attribute: str
@@ -107,7 +107,7 @@ class Assertion(msgspec.Struct, frozen=True):
     values: tuple[str | bool | float, ...] = ()
 
 
-class AttributeConfig(msgspec.Struct, frozen=True, kw_only=True):
+class AttributeConfig(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a custom posture attribute is: `type` "string", "number", "bool" or "" (any)."""
 
     type: str = ""
@@ -115,7 +115,7 @@ class AttributeConfig(msgspec.Struct, frozen=True, kw_only=True):
     broadcast_to_peers: bool = False
 
 
-class PolicyTest(msgspec.Struct, frozen=True, kw_only=True):
+class PolicyTest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """As written: whatever is wrong with a test is a failed test, not a message of its own."""
 
     position: Position
@@ -126,7 +126,7 @@ class PolicyTest(msgspec.Struct, frozen=True, kw_only=True):
     posture_attributes: Mapping[str, Json] = MappingProxyType({})
 
 
-class SshTest(msgspec.Struct, frozen=True, kw_only=True):
+class SshTest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """As written, like PolicyTest; the lists are login names."""
 
     position: Position
@@ -138,7 +138,7 @@ class SshTest(msgspec.Struct, frozen=True, kw_only=True):
     posture_attributes: Mapping[str, Json] = MappingProxyType({})
 
 
-class PolicyRelays(msgspec.Struct, frozen=True):
+class PolicyRelays(msgspec.Struct, frozen=True, gc=False):
     """`derpMap`. A region of None removes the default one of that number."""
 
     regions: Mapping[int, DERPRegion | None]
@@ -149,7 +149,7 @@ def _none() -> Mapping[str, V]:
     return MappingProxyType({})
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class Document(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`acls` and `grants` are both None if the file has neither: then everything is allowed.
 
     `groups` by `group:name`, members as user or domain selectors; `hosts` by plain name; `ipsets` by

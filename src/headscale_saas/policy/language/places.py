@@ -32,7 +32,7 @@ _IDENTITIES = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG, Kind.AUTO
 _ADDRESSES = frozenset({Kind.ANY, Kind.PREFIX, Kind.HOST})
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class Place(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`section` is how the real service calls it. `before` goes before what is said of a word that cannot be
     read or names nothing; `{}` in it is the word."""
 

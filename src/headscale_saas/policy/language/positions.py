@@ -6,7 +6,7 @@ from functools import cached_property
 import msgspec
 
 
-class Position(msgspec.Struct, frozen=True, order=True):
+class Position(msgspec.Struct, frozen=True, gc=False, order=True):
     """Where something begins in the text: both count from 1, `column` in bytes."""
 
     line: int

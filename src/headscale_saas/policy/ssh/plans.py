@@ -16,7 +16,7 @@ from headscale_saas.policy.ssh.rules import DENIED, CompiledRule, RuleSet, SshRu
 MOST_PLANS = 4096
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """`is_own`: of the sources only the user's own devices. `like` is one of the rules: it has sources and
     action.
     """

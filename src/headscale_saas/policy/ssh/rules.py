@@ -35,7 +35,7 @@ class Standpoint(NamedTuple):
 NOBODY = Standpoint(0, 0, None)
 
 
-class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
+class CompiledRule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Masks stand for selectors. `domains` are those of `localpart:*@domain`, in lower case."""
 
     is_check: bool

@@ -28,7 +28,7 @@ OF_NODES = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG, Kind.AUTOGRO
 """Kinds of selectors that name nodes, whatever addresses these have."""
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
+class Failure(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One thing that a test wanted and did not get.
 
     `expected` and `got` are ALLOWED or DENIED (for SSH also how), or "" where the test cannot be run at all;
