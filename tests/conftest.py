@@ -4,7 +4,6 @@ The server is one for the whole run, also with several xdist workers: the contro
 tells the workers where it is. Set HEADSCALE_SAAS_TEST_PG_BIN to a `bin` directory to test on another version.
 """
 
-import asyncio
 import inspect
 import itertools
 import logging
@@ -18,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
-import uvloop
+from tests import limits
 
 from golden.summary import pytest_terminal_summary
 from headscale_saas.postgres import EmbeddedPostgres
@@ -31,14 +30,15 @@ numbers = itertools.count(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Runs `async def` tests; each has a fresh loop, so nothing leaks from one to the next."""
+    """Runs `async def` tests, and ends them before pytest's limit would end everything."""
     test: Callable[..., Coroutine[Any, Any, None]] = pyfuncitem.obj
     if not inspect.iscoroutinefunction(test):
         return None
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(test(**arguments))
+    mark = pyfuncitem.get_closest_marker("timeout")
+    longest = float(mark.args[0] if mark else pyfuncitem.config.getini("timeout"))
+    limits.run(test(**arguments), 0.8 * longest)
     return True
 
 
