@@ -14,6 +14,7 @@ import pytest
 
 from headscale_saas import founding, join_line
 from headscale_saas.actions import auth_keys
+from headscale_saas.actions.domains import set_domains
 from headscale_saas.actions.settings import set_settings
 from headscale_saas.config import Config
 from headscale_saas.errors import Unavailable
@@ -88,8 +89,9 @@ async def test_a_start_keeps_what_no_configuration_says_of_the_default_tailnet(
     database = await Database.open(database_dsn, pool_size=1)
     try:
         made = await founding.found_in(database, config)
-        wanted = msgspec.structs.replace(made.settings, domains=("example.com",), base_domain="other.example")
-        await set_settings(database, SYSTEM, made.id, wanted)
+        other = msgspec.structs.replace(made.settings, base_domain="other.example")
+        await set_settings(database, SYSTEM, made.id, other)
+        await set_domains(database, SYSTEM, made.id, ["example.com"])
         again = await founding.found_in(database, config)
     finally:
         await database.close()
