@@ -7,5 +7,6 @@ hub       the map sessions of this process by tailnet; publishes snapshots to th
 frames    what is encoded and compressed once and shared: chunks of full netmaps, deltas
 session   one map stream: what it was sent, and whether it keeps up
 presence  tells the database who is connected here
+troubles  tailnets that cannot be served, for the log
 takeovers ends what a newer stream elsewhere replaced
 """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.live.cache import Cache, Snapshot, Step
+from headscale_saas.live.troubles import Troubles
 from headscale_saas.observe import get_logger
 from headscale_saas.store import directory
 from headscale_saas.store.database import Database
@@ -56,6 +57,7 @@ class Follower:
         self._waiting: dict[TailnetId, list[asyncio.Future[Snapshot]]] = defaultdict(list)
         self._bell = asyncio.Event()
         self._refused: dict[TailnetId, tuple[float, Error]] = {}
+        self._troubles = Troubles()
         self._idle_since: dict[TailnetId, float] = {}
         cache.compiling.ready = lambda tailnet: self._want([tailnet])
 
@@ -178,6 +180,7 @@ class Follower:
 
     def _tell(self, tailnet: TailnetId, step: Step) -> None:
         self._refused.pop(tailnet, None)
+        self._troubles.end(tailnet)
         try:
             self._publish(tailnet, step)
         except Exception:
@@ -187,7 +190,7 @@ class Follower:
 
     def _refuse(self, tailnet: TailnetId, error: Error) -> None:
         """Ends what the tailnet has here. Its rows are our business, so clients are told to try again."""
-        log.warning("tailnet_not_served", tailnet=tailnet, error=error.message)
+        self._troubles.begin(tailnet, error)
         if not isinstance(error, NotFound):
             error = Unavailable("this tailnet cannot be served now", code=error.code)
             self._refused[tailnet] = asyncio.get_running_loop().time() + REFUSED_SECONDS, error

@@ -48,7 +48,7 @@ def program_of(text: str) -> Program:
         try:
             program = Program(parse(text))
         except Invalid as fault:
-            message = f"the policy is not understood: {fault.message}"
+            message = f"the policy is not understood: {fault}"
             raise Unavailable(message, code="policy_not_understood") from fault
     _keep(text, program)
     return program
