@@ -16,6 +16,7 @@ import msgspec
 from headscale_saas import join_line, noise_keys, policy_file
 from headscale_saas.actions import clusters, tailnets
 from headscale_saas.actions.settings import set_settings
+from headscale_saas.actions.stored_policies import inspect
 from headscale_saas.config import Config
 from headscale_saas.errors import Conflict, Invalid, NotFound, Unavailable
 from headscale_saas.observe import get_logger
@@ -35,6 +36,8 @@ from headscale_saas.tailnet.model import (
 DATABASE_SECONDS = 60.0
 """How long a database may take to start."""
 KNOCK_SECONDS = 1.0
+INSPECT_SECONDS = 3.0
+"""How long a start looks at the policies of all tailnets."""
 LOCKED_OUT = "locked_out"
 
 log = get_logger(__name__)
@@ -55,7 +58,9 @@ def found(config: Config, dsn: str, stop: threading.Event | None = None) -> Foun
     """
     _await_database(config.database.direct_dsn or dsn, stop or threading.Event())
     migrate(config.database.direct_dsn or dsn)
-    return Founded(dsn, asyncio.run(_found(config, dsn)))
+    founded = Founded(dsn, asyncio.run(_found(config, dsn)))
+    _warn_of_policies(config.database.direct_dsn or dsn)
+    return founded
 
 
 def _await_database(dsn: str, stop: threading.Event) -> None:
@@ -74,6 +79,21 @@ def _await_database(dsn: str, stop: threading.Event) -> None:
                 up_to_seconds=DATABASE_SECONDS,
             )
         stop.wait(KNOCK_SECONDS)
+
+
+def _warn_of_policies(dsn: str) -> None:
+    """Of those that this release does not understand. No start fails for it, nor waits long."""
+    try:
+        found = inspect(dsn, seconds=INSPECT_SECONDS)
+    except Unavailable as problem:
+        log.warning("policies_not_inspected", reason=problem.message)
+        return
+    for one in found.first:
+        log.error("policy_not_understood", tailnet=one.tailnet, name=one.name, reason=one.reason)
+    if found.refused:
+        log.error("tailnets_not_served", count=found.refused, until="an admin sets another policy for each")
+    if found.unchecked:
+        log.warning("policies_not_inspected", count=found.unchecked, advice="headscale db status")
 
 
 async def _knock(dsn: str) -> None:

@@ -39,11 +39,11 @@ async def establish(database: Database, config: Config, tailnet: TailnetId) -> N
         return
     try:
         put = await _take_over(database, config, tailnet, with_tests=False)
+        tested = await policy_checks.run_tests(database, tailnet)
     except Invalid as problem:
         raise Invalid(f"policy.path {config.policy.path}: {problem}", field="policy.path") from None
     if put.is_new:
         _note(config, put)
-    tested = await policy_checks.run_tests(database, tailnet)
     _warn_of_strangers(config, tested.strangers)
     for failure in tested.failures[:MOST_FAILURES_LOGGED]:
         log.warning("policy_test_failed", path=config.policy.path, failure=f"{failure.position}: {failure}")

@@ -19,6 +19,7 @@ nodes      what an admin does to a node
 users, auth_keys, api_keys     the same for their nouns
 policies   a tailnet's policy: set it, its versions (unified: their differences)
 policy_checks   policies against a tailnet, without writing
+stored_policies which of those in force this release does not understand
 at_rest    what is checked against a whole tailnet before it is written
 settings   what the configuration says of a tailnet
 domains    those of its members' e-mail addresses, which the policy may name

@@ -1,11 +1,21 @@
 """`headscale db`: the database under the service."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import click
+import msgspec
 
 from headscale_saas.cli.commands import Group
+from headscale_saas.cli.output import clean
 from headscale_saas.cli.session import current_line
+from headscale_saas.errors import Unavailable
+
+if TYPE_CHECKING:
+    from headscale_saas.actions.stored_policies import Inspection
+
+NOT_SERVED = "these tailnets are not served until an admin sets another one"
 
 
 @click.group("db", cls=Group)
@@ -16,33 +26,86 @@ def db() -> None:
 @db.command("migrate")
 def migrate() -> None:
     """Bring the database to the schema of this release."""
-    from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415 - only here is a database needed
-    from headscale_saas.store.migrate import migrate as bring  # noqa: PLC0415 - nor the migrations
+    from headscale_saas.store.migrate import installed  # noqa: PLC0415 - only for these commands
+    from headscale_saas.store.migrate import migrate as bring  # noqa: PLC0415 - as above
 
-    config = current_line().config()
-    bring(config.database.direct_dsn or find_dsn(config))
+    dsn = _dsn()
+    before = _troubles_before(dsn)
+    _warn(before)
+    bring(dsn)
+    _warn(line for line in _troubles(_inspection(dsn, *installed(dsn))) if line not in before)
     current_line().printer.result({"Result": "Database migrated"}, "Database migrated")
 
 
 @db.command("status")
 def status() -> None:
-    """Say which schema the database has, and whether this release works with it."""
-    from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415 - as above
+    """Say whether this release works with the database: its schema, and the policies stored in it."""
     from headscale_saas.store.migrate import SCHEMA_VERSION, installed  # noqa: PLC0415 - as above
 
-    config = current_line().config()
-    version, oldest = installed(config.database.direct_dsn or find_dsn(config))
-    needed = {"schema": version, "wanted": SCHEMA_VERSION, "oldest_program": oldest}
-    text = f"schema {version}, this release has {SCHEMA_VERSION}: "
-    current_line().printer.result(needed, text + _advice(version, oldest, SCHEMA_VERSION))
-    if version < SCHEMA_VERSION or oldest > SCHEMA_VERSION:
+    dsn = _dsn()
+    version, oldest = installed(dsn)
+    found = _inspection(dsn, version, oldest)
+    said = {"schema": version, "wanted": SCHEMA_VERSION, "oldest_program": oldest}
+    text = f"schema {version}, this release has {SCHEMA_VERSION}: {_advice(version, oldest, SCHEMA_VERSION)}"
+    current_line().printer.result(_with_policies(said, found), "\n".join([text, *_troubles(found)]))
+    if version < SCHEMA_VERSION or oldest > SCHEMA_VERSION or found.refused:
         raise click.exceptions.Exit(1)
+
+
+def _dsn() -> str:
+    from headscale_saas.cli.connect import find_dsn  # noqa: PLC0415 - only here is a database needed
+
+    config = current_line().config()
+    return config.database.direct_dsn or find_dsn(config)
 
 
 def _advice(version: int, oldest: int, wanted: int) -> str:
     if version < wanted:
         return "run headscale db migrate"
     return "it needs a newer release" if oldest > wanted else "good"
+
+
+def _inspection(dsn: str, schema: int, oldest: int) -> "Inspection":
+    from headscale_saas.actions.stored_policies import NOTHING, inspect  # noqa: PLC0415 - as above
+    from headscale_saas.store.migrate import SCHEMA_VERSION  # noqa: PLC0415 - as above
+
+    return inspect(dsn) if schema and oldest <= SCHEMA_VERSION else NOTHING
+
+
+def _troubles_before(dsn: str) -> list[str]:
+    """What is not ready to be read before a migration may be after it."""
+    from headscale_saas.store.migrate import installed  # noqa: PLC0415 - as above
+
+    try:
+        return _troubles(_inspection(dsn, *installed(dsn)))
+    except Unavailable as problem:
+        return [problem.message]
+
+
+def _with_policies(said: dict[str, int], found: "Inspection") -> dict[str, object]:
+    first = [msgspec.to_builtins(one) for one in found.first]
+    counts = {"policies": found.policies, "policies_unchecked": found.unchecked}
+    return {**said, **counts, "policies_refused": found.refused, "refused": first}
+
+
+def _troubles(found: "Inspection") -> list[str]:
+    """A line each; the first says what the others are."""
+    lines = []
+    if found.refused:
+        lines = [
+            f"{found.refused} of {found.policies} policies are not understood by this release: {NOT_SERVED}"
+        ]
+        lines += [f"tailnet {one.name}: {clean(one.reason)}" for one in found.first]
+        left = found.refused - len(found.first)
+        lines += [f"and {left} more"] if left else []
+    if found.unchecked:
+        lines.append(f"{found.unchecked} policies were not looked at: there are too many")
+    return lines
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        current_line().printer.note(f"Warning: {line}")
 
 
 @db.command("url")

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import chain, islice
 
+from headscale_saas.errors import Invalid
 from headscale_saas.policy.answers.connections import Connections
 from headscale_saas.policy.atoms import tokens_of
 from headscale_saas.policy.floods import refuse_filter_flood, refuse_ssh_flood
@@ -60,6 +61,15 @@ def check(
     return program
 
 
+def objection(text: str) -> Invalid | None:
+    """Why a stored policy cannot be carried out at all, as `compile_policy` would say; None: it can."""
+    try:
+        Program(parse(text))
+    except Invalid as problem:
+        return problem
+    return None
+
+
 def refuse_ambiguous(document: Document, users: Iterable[User]) -> None:
     """Raises PolicyError if a word of the document means several users: they would get it by accident."""
     counts = Counter(token for user in users for token in tokens_of(user))
@@ -82,4 +92,4 @@ def failures_of(program: Program, state: TailnetState, *, steps: int = MOST_STEP
     return tuple(islice(failures, MOST_FAILURES_TOLD))
 
 
-__all__ = ["FailedTests", "check", "failures_of"]
+__all__ = ["FailedTests", "check", "failures_of", "objection"]
