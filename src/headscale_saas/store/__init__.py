@@ -14,6 +14,7 @@ changelog      a tailnet's state: load it, or catch up from a version
 audit          sweeps the audit log by age
 feed           doorbells: who moved, without saying what
 heartbeat      says that this process lives, from a thread of its own
+policy_texts   the policies of all tailnets, for those who come before the schema is ours
 nodes, users, tailnets, …   one file per noun: row <-> value, and the queries
 """
 
