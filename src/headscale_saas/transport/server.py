@@ -116,14 +116,22 @@ class Edge:
         await self.stop()
 
     async def stop(self) -> None:
-        """At once."""
+        """At once. Who was in the middle of a TLS handshake comes late, and is closed then."""
         self._stop_accepting()
+        await asyncio.sleep(0)  # the loop tells us one turn later of a connection that it has accepted
+        self._close_all()
+        while self._sweep.members:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.linger_seconds):
+                    await self._sweep.emptied()
+            self._close_all()
+        self._sweep.close()
+
+    def _close_all(self) -> None:
         for connection in list(self._host.connections):
             connection.close()
         for http in list(self._context.state.connections):
             http.transport.close()
-        await self._sweep.emptied()
-        self._sweep.close()
 
     def _stop_accepting(self) -> None:
         servers, self._servers = self._servers, []

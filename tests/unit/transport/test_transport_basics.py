@@ -10,6 +10,7 @@ from noise_client import (
     SERVER,
     VERSION,
     Client,
+    Door,
     connected,
     dial,
     door,
@@ -324,3 +325,32 @@ async def test_drain_closes_what_does_not_go() -> None:
         await opened.edge.drain(0.1)
         await wait_for(lambda: client.closed and slow.cancelled)
         assert opened.edge.connections == 0
+
+
+async def test_stop_closes_what_was_accepted_in_the_same_turn() -> None:
+    """Otherwise it would wait for it until the client goes, and serve it meanwhile."""
+    async with connected() as (opened, _):
+        loop, bell = asyncio.get_running_loop(), loop_pair()
+        rung = loop.create_future()
+        loop.add_reader(bell[0], lambda: rung.done() or rung.set_result(None))
+        stopping = asyncio.create_task(stop_after(rung, opened))
+        await asyncio.sleep(0)
+        bell[1].send(b"!")  # the loop sees both in one turn, this one first
+        late = socket.create_connection(("127.0.0.1", opened.port))
+        late.setblocking(False)
+        await asyncio.wait_for(stopping, 5)
+        assert await asyncio.wait_for(loop.sock_recv(late, 1), 5) == b""
+        loop.remove_reader(bell[0])
+        for sock in (late, *bell):
+            sock.close()
+
+
+async def stop_after(rung: "asyncio.Future[None]", opened: Door) -> None:
+    await rung
+    await opened.edge.stop()
+
+
+def loop_pair() -> tuple[socket.socket, socket.socket]:
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    return left, right
