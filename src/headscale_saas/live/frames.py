@@ -41,6 +41,11 @@ class Pack:
         """Ready to be written; only who is mentioned in a message gets a copy of its own."""
         return b"".join(self._message(message, viewer, compressed=compressed) for message in delta)
 
+    def warming(self, delta: SharedDelta) -> Iterator[None]:
+        """Compresses what many are told of it, a piece at a step; who asks then finds it."""
+        for message in delta:
+            yield from _packing(message.pieces())
+
     def _message(self, message: SharedMessage, viewer: NodeId, *, compressed: bool) -> bytes:
         if viewer in message.mentions:
             pieces = message.pieces(without=viewer)
@@ -138,6 +143,7 @@ class Frames:
         shared = yield from shared_delta_in_steps(before, after, touched, self._fragments)
         if self._snapshot is snapshot:
             self._deltas[id(before), id(after)] = before, shared
+            yield from self.pack_delta.warming(shared)
 
     def passing(self, before: ClassView) -> "Passing | None":
         """What all viewers of a class are told alike, but for those in `concerned`.
@@ -164,13 +170,17 @@ class Frames:
         return Passing(after, shared, concerned, self.pack_delta)
 
     def warming(self, node: Node) -> Iterator[None]:
-        """Encodes the peers that the first netmap of the node's class needs, some at a step; else nothing.
+        """Encodes the peers that the first netmap of the node's class needs, some at a step, and what else
+        its class is told; nothing where that is done.
 
         A thousand take 70 ms, which would be one step of the netmap.
         """
         view = self.view(node)
         if _book_key(view) not in self._books:
             yield from self._fragments.warming(view.of_class)
+        book = self.book(view)
+        yield from book.warming(view.of_class)
+        yield from _packing(book.rest)
 
     def book(self, view: View) -> Book:
         """The chunks of the view's class."""
@@ -210,6 +220,13 @@ def pack_one(message: bytes, *, compressed: bool) -> bytes:
     if message is full.KEEP_ALIVE:
         return KEEP_ALIVE_ZSTD if compressed else KEEP_ALIVE
     return frame(compress(message) if compressed else message)
+
+
+def _packing(pieces: Iterable[Piece]) -> Iterator[None]:
+    for piece in pieces:
+        if isinstance(piece, Shared) and piece.is_first not in piece.chunk.packed:
+            _packed(piece)
+            yield
 
 
 def _packed(piece: Shared) -> bytes:

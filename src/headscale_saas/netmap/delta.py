@@ -18,7 +18,7 @@ from headscale_saas.netmap.members import (
 )
 from headscale_saas.netmap.patch import Way, disco_patch, needs_disco_patch, patches, way
 from headscale_saas.netmap.peers import Fragments, changed_nodes, facts_of, profile_of, row_of
-from headscale_saas.netmap.pieces import Chunk, Piece, append_chunks, joined
+from headscale_saas.netmap.pieces import LONG, Chunk, Piece, Shared, append_chunks, cut, finished, joined
 from headscale_saas.netmap.view import ClassView, View
 from headscale_saas.tailcfg.codec import encode
 from headscale_saas.tailcfg.maps import PeerChange
@@ -36,11 +36,13 @@ class SharedMessage:
     `packed` is room for the caller's compressed form of the whole.
     """
 
-    __slots__ = ("_arrays", "_members", "mentions", "packed")
+    __slots__ = ("_arrays", "_long", "_members", "mentions", "packed")
 
     def __init__(self, arrays: dict[str, Items], members: Members) -> None:
         self._arrays = {name: _chunks(items) for name, items in arrays.items() if items}
-        self._members = members
+        self._members = inside(members)
+        # Who is mentioned gets a copy of his own, but not of what takes long to compress.
+        self._long: list[Shared] = cut(self._members) if len(self._members) > LONG else []
         self.mentions = frozenset(node_id for items in arrays.values() for node_id in items)
         self.packed: bytes | None = None
 
@@ -53,9 +55,11 @@ class SharedMessage:
             if append_chunks(items, chunks, without):
                 pieces += [joint + b'"' + name.encode() + b'":[', *items]
                 joint = b"],"
+        if self._long:
+            return [*pieces, joint, *self._long, b"}"]
         if not pieces:
-            return [message(self._members)] if self._members else []
-        pieces.append(joint + inside(self._members) + b"}" if self._members else b"]}")
+            return [b"{" + self._members + b"}"] if self._members else []
+        pieces.append(joint + self._members + b"}" if self._members else b"]}")
         return pieces if len(self.mentions) > CHUNK_ITEMS else [joined(pieces)]
 
     def text(self, without: NodeId | None = None) -> bytes:
@@ -74,13 +78,7 @@ def shared_delta(
     fragments: Fragments | None = None,
 ) -> SharedDelta:
     """What viewers must be told to get from one class view to another, of the same class or of a new one."""
-    steps = shared_delta_in_steps(before, after, touched, fragments)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: SharedDelta = done.value
-            return result
+    return finished(shared_delta_in_steps(before, after, touched, fragments))
 
 
 def shared_delta_in_steps(
@@ -89,14 +87,16 @@ def shared_delta_in_steps(
     touched: Touched | None = None,
     fragments: Fragments | None = None,
 ) -> Generator[None, None, SharedDelta]:
-    """The same, with a pause after every 64 peers (some 3 ms), for changes that concern all."""
+    """The same, with a pause after every 64 peers (some 3 ms), for changes that concern all, and in a packet
+    filter that is long."""
     peers = _PeerDelta(before, after, fragments or Fragments())
     for count, node_id in enumerate(changed_nodes(before, after, touched), 1):
         peers.add(node_id)
         if count % CHUNK_ITEMS == 0:
             yield
     peers.add_profiles(_changed_users(before, after, touched))
-    return peers.messages(changed_class_members(before, after))
+    members = yield from changed_class_members(before, after)
+    return peers.messages(members)
 
 
 def own_delta(before: View, after: View) -> bytes | None:

@@ -17,7 +17,7 @@ from headscale_saas.netmap.members import (
     own_profile,
 )
 from headscale_saas.netmap.peers import Book, Fragments
-from headscale_saas.netmap.pieces import Piece, Shared, append_chunks, joined
+from headscale_saas.netmap.pieces import Piece, append_chunks, joined
 from headscale_saas.netmap.view import View
 from headscale_saas.tailcfg.codec import encode
 
@@ -31,7 +31,7 @@ LONG_AGO = timedelta(days=1)
 def full_pieces(view: View, book: Book, now: datetime) -> list[Piece]:
     """The whole netmap of the viewer; joined, the pieces are one JSON object. Turns the book to the view."""
     book.turn_to(view.of_class)
-    pieces: list[Piece] = [Shared(book.rest, is_first=True)]
+    pieces: list[Piece] = [*book.rest]
     has_peers = append_chunks(pieces, book.peers, without=view.viewer.id)
     closing = b"" if has_peers else b'"Peers":['
     if book.profiles:

@@ -1,18 +1,26 @@
-"""Members of a map message as JSON: those told to a whole tailnet, to a class of viewers, and to one node."""
+"""Members of a map message as JSON: those told to a whole tailnet, to a class of viewers, and to one node.
 
+A policy may make a packet filter of megabytes, so what depends on it is made in steps of about a millisecond.
+"""
+
+from collections.abc import Generator, Iterable, Iterator
 from operator import is_
 
 from headscale_saas.netmap.dns import dns_config
 from headscale_saas.netmap.identity import self_profile
+from headscale_saas.netmap.pieces import LONG, finished
 from headscale_saas.netmap.rows import self_row
 from headscale_saas.netmap.view import ClassView, View
-from headscale_saas.policy import Filters, changed_chunks
+from headscale_saas.policy import changed_chunks
 from headscale_saas.tailcfg.capver import DEFAULT_AUTO_UPDATE_CAP
 from headscale_saas.tailcfg.codec import encode
 from headscale_saas.tailcfg.maps import Debug
+from headscale_saas.tailcfg.ssh import SSHPolicy
 
 Members = dict[str, bytes]
 """Member name -> JSON value."""
+
+MembersInSteps = Generator[None, None, Members]
 
 
 def message(members: Members) -> bytes:
@@ -57,9 +65,15 @@ def _common_facts(view: ClassView) -> tuple[object, ...]:
 
 def class_members(view: ClassView) -> Members:
     """What all viewers of the class are told alike, besides peers: also what may come in at them."""
-    filters, ssh = view.compiled.filters(view.audience), view.compiled.ssh_policy(view.audience)
-    rules = {"PacketFilters": encode({"*": None, **filters}), "SSHPolicy": encode(ssh)}
-    return common_members(view) | rules
+    return finished(class_members_in_steps(view))
+
+
+def class_members_in_steps(view: ClassView) -> MembersInSteps:
+    members = common_members(view)
+    filters = view.compiled.filters(view.audience)
+    members["PacketFilters"] = yield from _object((("*", None), *filters.items()))
+    members["SSHPolicy"] = yield from _ssh_policy(view.compiled.ssh_policy(view.audience))
+    return members
 
 
 def class_facts(view: ClassView) -> tuple[object, ...]:
@@ -68,17 +82,16 @@ def class_facts(view: ClassView) -> tuple[object, ...]:
     return (*_common_facts(view), *rules)
 
 
-def changed_class_members(before: ClassView, after: ClassView) -> Members:
-    """The class members that differ; of the packet filter only the named chunks that do."""
+def changed_class_members(before: ClassView, after: ClassView) -> MembersInSteps:
+    """The class members that differ; of the packet filter only the named chunks that do, null for those that
+    are gone."""
     members = changed_common_members(before, after)
-    filters = changed_filters(
-        before.compiled.filters(before.audience), after.compiled.filters(after.audience)
-    )
-    if filters is not None:
-        members["PacketFilters"] = filters
+    filters = before.compiled.filters(before.audience), after.compiled.filters(after.audience)
+    if changes := changed_chunks(*filters):
+        members["PacketFilters"] = yield from _object(changes.items())
     old, new = before.compiled.ssh_policy(before.audience), after.compiled.ssh_policy(after.audience)
     if old is not new and old != new:
-        members["SSHPolicy"] = encode(new)
+        members["SSHPolicy"] = yield from _ssh_policy(new)
     return members
 
 
@@ -105,7 +118,24 @@ def same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     return len(one) == len(other) and all(map(is_, one, other))
 
 
-def changed_filters(before: Filters, after: Filters) -> bytes | None:
-    """The named chunks that differ, null for those that are gone; None if none does."""
-    changes = changed_chunks(before, after)
-    return encode(changes) if changes else None
+def _object(items: Iterable[tuple[str, object]]) -> Generator[None, None, bytes]:
+    texts = yield from _in_steps(encode(name) + b":" + encode(value) for name, value in items)
+    return b"{" + b",".join(texts) + b"}"
+
+
+def _ssh_policy(policy: SSHPolicy) -> Generator[None, None, bytes]:
+    rules = yield from _in_steps(map(encode, policy.rules))
+    return b'{"rules":' + array(rules) + b"}"
+
+
+def _in_steps(texts: Iterator[bytes]) -> Generator[None, None, list[bytes]]:
+    """A pause after every 128 KiB."""
+    made: list[bytes] = []
+    left = LONG
+    for text in texts:
+        made.append(text)
+        left -= len(text)
+        if left < 0:
+            yield
+            left = LONG
+    return made

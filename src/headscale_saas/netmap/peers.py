@@ -4,11 +4,11 @@ A chunk of a book holds the peers whose ids fall into one span of 64, so that a 
 one chunk and never moves the others.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 from headscale_saas.netmap.identity import peer_profile, peer_user
-from headscale_saas.netmap.members import class_facts, class_members, inside, same
-from headscale_saas.netmap.pieces import Chunk
+from headscale_saas.netmap.members import class_facts, class_members_in_steps, inside, same
+from headscale_saas.netmap.pieces import Chunk, Shared, cut, finished
 from headscale_saas.netmap.rows import peer_row
 from headscale_saas.netmap.view import ClassView
 from headscale_saas.tailcfg.codec import encode
@@ -103,7 +103,7 @@ class Book:
         self._profiles: dict[int, Chunk] = {}
         self._users: frozenset[UserId] = frozenset()
         self._facts: tuple[object, ...] = ()
-        self.rest = Chunk(b"", {})
+        self.rest: Sequence[Shared] = ()
 
     def turn_to(self, view: ClassView, touched: Touched | None = None) -> None:
         """Makes the chunks those of this view; only those with a changed row are made anew."""
@@ -120,9 +120,14 @@ class Book:
         if users != self._users or before is None or before.state.users is not view.state.users:
             self._users = users
             self._renew_profiles(view)
+        finished(self.warming(view))
+
+    def warming(self, view: ClassView) -> Generator[None, None, None]:
+        """Makes `rest`, in steps: the packet filter may be long."""
         if not same(facts := class_facts(view), self._facts):
+            members = yield from class_members_in_steps(view)
             self._facts = facts
-            self.rest = Chunk(b"", {0: b"{" + inside(class_members(view)) + b","})
+            self.rest = cut(b"{" + inside(members) + b",")
 
     @property
     def peers(self) -> Sequence[Chunk]:

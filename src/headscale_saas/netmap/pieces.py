@@ -3,8 +3,13 @@
 Pieces compressed one by one and put together are still one message: zstd frames concatenate.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Generator, Iterable
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+LONG = 128 << 10
+"""Bytes that take half a millisecond to compress."""
 
 
 class Chunk:
@@ -43,6 +48,22 @@ class Shared(NamedTuple):
 
 Piece = Shared | bytes
 """Bytes are for one viewer only."""
+
+
+def cut(text: bytes) -> list[Shared]:
+    """A text that is equal for many viewers, in pieces none of which takes long to compress."""
+    parts = (text[start : start + LONG] for start in range(0, len(text), LONG))
+    return [Shared(Chunk(b"", {0: part}), is_first=True) for part in parts]
+
+
+def finished(steps: Generator[None, None, T]) -> T:
+    """What work in steps comes to, all of it at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 def joined(pieces: Iterable[Piece]) -> bytes:
