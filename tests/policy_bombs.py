@@ -136,6 +136,11 @@ def thousands_of_rules() -> str:
     return file(*(rule([MEMBERS, f"user{n}@example.com"], [f"tag:server:{1 + n}"]) for n in range(6000)))
 
 
+def a_filter_of_megabytes() -> str:
+    """As long as every client takes it."""
+    return file(*(rule([MEMBERS, f"192.0.2.{n}"], [f"*:{1 + n}"]) for n in range(20)))
+
+
 def thousands_of_ports() -> str:
     """One rule, with as many destinations as a server has ports."""
     return file(rule([MEMBERS], [f"tag:server:{port}" for port in range(1, 40_000, 2)]))
@@ -204,6 +209,7 @@ ACCEPTABLE: Mapping[str, Callable[[], str]] = {
         ten_thousand_hosts,
         ten_thousand_addresses_of_nodes,
         thousands_of_rules,
+        a_filter_of_megabytes,
         thousands_of_ports,
         groups_of_everybody,
         thousands_of_rules_for_each,
