@@ -25,6 +25,8 @@ from headscale_saas.postgres import EmbeddedPostgres
 __all__ = ["pytest_terminal_summary"]
 
 TEMPLATE = "template_headscale"
+STATEMENT_SECONDS = 100
+"""Of whoever sets no limit of its own: fixtures, and what a test looks up itself. It ends before the test."""
 numbers = itertools.count(1)
 
 
@@ -62,6 +64,9 @@ class TestServer:
             self.directory / "postgres", binaries=Path(binaries) if binaries else None, durable=False
         )
         self.postgres.start()
+        with psycopg.connect(self.postgres.dsn("postgres"), autocommit=True) as admin:
+            admin.execute(f"ALTER SYSTEM SET statement_timeout = '{STATEMENT_SECONDS}s'")
+            admin.execute("SELECT pg_reload_conf()")
 
     def stop(self) -> None:
         self.postgres.stop()

@@ -100,7 +100,7 @@ class Served:
         """`kill -9` of all of it."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(20)
 
     async def ended(self, timeout: float = 20.0) -> int:
         """Waits for its end; returns the exit status."""

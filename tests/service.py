@@ -22,6 +22,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from tests.limits import whereabouts
 from tests.oracle import differences
 
 from headscale_saas import founding, noise_keys
@@ -70,11 +71,12 @@ class Running:
     def runs(self) -> bool:
         return not self._task.done()
 
-    async def ended(self) -> int:
+    async def ended(self, timeout: float = 30.0) -> int:
         """Waits until it has ended by itself; returns its exit status."""
-        status = await self._task
+        _, late = await asyncio.wait([self._task], timeout=timeout)
+        assert not late, f"not ended within {timeout} s:\n{whereabouts(asyncio.all_tasks())}"
         await self.database.close()
-        return status
+        return self._task.result()
 
     async def stop(self) -> int:
         """An orderly end."""
@@ -84,7 +86,8 @@ class Running:
     async def die(self) -> None:
         """As by `kill -9`: connections break, and nothing is said to the database."""
         self._task.cancel()
-        await asyncio.wait([self._task])
+        _, late = await asyncio.wait([self._task], timeout=20)
+        assert not late, f"cancelled, it goes on:\n{whereabouts(asyncio.all_tasks())}"
         await self.database.close()
 
 
@@ -135,7 +138,7 @@ class House:
 
     async def sql(self, text: str, *values: object) -> list[Any]:
         """Runs a statement as the owner of everything, past all walls; returns its rows."""
-        connection = await asyncpg.connect(self.dsn)
+        connection = await asyncpg.connect(self.dsn, timeout=10, command_timeout=30)
         try:
             return list(await connection.fetch(text, *values))
         finally:

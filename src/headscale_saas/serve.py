@@ -184,7 +184,8 @@ class Worker:
         """Serves the follow-ups that wait here, when the bell says so and every two seconds."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._logins_moved.wait(), LOGIN_POLL_SECONDS)
+                async with asyncio.timeout(LOGIN_POLL_SECONDS):
+                    await self._logins_moved.wait()
             self._logins_moved.clear()
             try:
                 await self._logins.look(self._database)

@@ -280,7 +280,7 @@ async def test_workers_do_not_outlive_their_supervisor(database_dsn: str, direct
         workers = process.workers
         assert len(workers) == 2
         process.process.kill()
-        process.process.wait()
+        process.process.wait(20)
 
         async def are_gone() -> bool:
             return not any(is_alive(worker) for worker in workers)

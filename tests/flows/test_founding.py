@@ -128,6 +128,7 @@ def test_a_database_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
 
 def test_a_database_without_tls_says_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
 
         def refuse() -> None:
             client, _ = server.accept()
@@ -139,7 +140,7 @@ def test_a_database_without_tls_says_so() -> None:
         refusing.start()
         port = server.getsockname()[1]
         assert "does not speak TLS" in reason(f"postgresql:///hs?host=127.0.0.1&port={port}&sslmode=require")
-        refusing.join()
+        refusing.join(20)
 
 
 def test_a_wrong_password_and_a_missing_database_are_told_apart(database_dsn: str) -> None:

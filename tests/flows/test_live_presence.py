@@ -162,12 +162,12 @@ async def test_a_worker_that_was_declared_dead_cannot_write_and_ends(database_ds
             await frozen.join(acme.key)
             await watching.join(acme.key)
             number = house.workers[0].database.process
-            await house.sql("update processes set dead_at = now() where number = $1", number)
             before = (await house.node_of(acme, frozen)).endpoints
+            await house.sql("update processes set dead_at = now() where number = $1", number)
             with pytest.raises(UnexpectedStatus) as refused:
                 await frozen.update_endpoints([frozen.mark.endpoint(4711)])
             assert refused.value.status == 503
-            assert await asyncio.wait_for(house.workers[0].ended(), 10) == 1
+            assert await house.workers[0].ended(10) == 1
             assert (await house.node_of(acme, frozen)).endpoints == before
             fresh = await house.start_worker()
             assert fresh.database.process > number
@@ -181,7 +181,7 @@ async def test_the_heartbeat_alone_notices_that_others_gave_the_worker_up(databa
     async with service(database_dsn, workers=1) as house:
         number = house.workers[0].database.process
         await house.sql("update processes set dead_at = now() where number = $1", number)
-        assert await asyncio.wait_for(house.workers[0].ended(), 10) == 1
+        assert await house.workers[0].ended(10) == 1
 
 
 async def test_a_deleted_node_is_bidden_farewell_and_its_stream_ends(database_dsn: str) -> None:

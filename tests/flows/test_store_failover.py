@@ -121,5 +121,6 @@ def wait_for(pair: Pair, position: str) -> None:
     """Until the standby has replayed everything up to this place in the log."""
     is_behind = f"pg_last_wal_replay_lsn() < '{position}'"
     query = f"do $$ begin while {is_behind} loop perform pg_sleep(0.01); end loop; end $$"
-    with psycopg.connect(pair.dsn(OTHER_PORT), autocommit=True) as standby:
+    limit = f"-c statement_timeout={SECONDS}s"
+    with psycopg.connect(pair.dsn(OTHER_PORT), autocommit=True, options=limit) as standby:
         standby.execute(query)  # type: ignore[arg-type]

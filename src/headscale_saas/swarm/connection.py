@@ -106,9 +106,13 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
 
     async def close(self) -> None:
-        """Leaves in order: what is written arrives, then FIN. Returns when the socket is closed."""
+        """Leaves in order: what is written arrives, then FIN. Returns when the socket is closed, which is
+        broken off if nobody reads for 10 s."""
         self.transport.close()
-        await self.gone
+        _, late = await asyncio.wait([self.gone], timeout=DIAL_SECONDS)
+        if late:
+            self.transport.abort()
+            await self.gone
 
     def abort(self) -> None:
         """Leaves at once with RST."""
