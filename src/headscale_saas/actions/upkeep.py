@@ -48,6 +48,8 @@ async def run_once(db: Database, now: datetime | None = None, *, sweep: bool = T
             return False
         await directory.declare_dead(tx)
         found = await due.read(tx, now, presence.GRACE, ADDRESS_REST)
+        if found.grown:
+            await due.analyze(tx)
     await presence.settle(db, found.unsettled, found.now)
     await _expire_nodes(db, found)
     await _remove_ephemeral(db, found)

@@ -22,7 +22,9 @@ select t.now,
     select distinct tailnet_id from nodes
     where ephemeral and not online and (last_seen is null or last_seen <= t.now)
   ) as abandoned,
-  array(select distinct tailnet_id from freed_addresses where freed_at <= t.now - $3::interval) as rested
+  array(select distinct tailnet_id from freed_addresses where freed_at <= t.now - $3::interval) as rested,
+  (select pg_stat_get_mod_since_analyze(c.oid) > 50 + greatest(c.reltuples, 0) / 2
+   from pg_class c where c.oid = 'nodes'::regclass) as grown
 from (select coalesce($1, now()) as now) t
 """
 
@@ -39,6 +41,8 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     """An ephemeral node is away; for how long it may be is the tailnet's to say."""
     rested: list[TailnetId]
     """Addresses that were given back may be given again."""
+    grown: bool
+    """The tables are larger by half than the planner knows."""
 
 
 async def read(tx: DirectoryTx, now: datetime | None, grace: timedelta, rest: timedelta) -> Due:
@@ -46,3 +50,8 @@ async def read(tx: DirectoryTx, now: datetime | None, grace: timedelta, rest: ti
     row = await tx.fetchrow(DUE, now, grace, rest)
     assert row is not None  # it is made of arrays
     return Due(**dict(row))
+
+
+async def analyze(tx: DirectoryTx) -> None:
+    """Tells the planner of tables that have grown (migration 0005); plans made before are made anew."""
+    await tx.execute("select analyze_grown()")

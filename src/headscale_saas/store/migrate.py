@@ -11,7 +11,7 @@ from typing import Any
 
 from headscale_saas.errors import Refused, Unavailable
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The number of the newest step in migrations/versions."""
 
 LOCK = 0x68735F6D6967  # "hs_mig"

@@ -26,6 +26,8 @@ TIMEOUTS = {
     "lock_timeout": "2s",
     "idle_in_transaction_session_timeout": "10s",
 }
+PLANNING = {"random_page_cost": "1.1"}
+"""What we read is in memory: a plan made for a small table shall not read all of it once it has grown."""
 KEEPALIVE = (
     (socket.SO_KEEPALIVE, socket.SOL_SOCKET, 1),
     (getattr(socket, "TCP_KEEPIDLE", None), socket.IPPROTO_TCP, 10),
@@ -47,7 +49,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         """A connection to a server that is not in recovery. Raises Unavailable."""
         settings = {"application_name": self.name[:63]}
         if not self.pooler:
-            settings |= TIMEOUTS
+            settings |= TIMEOUTS | PLANNING
         try:
             connection = await asyncpg.connect(
                 self.dsn,
