@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
+from tests.waiting import until
 
 from headscale_saas.errors import Conflict, NotFound, Refused, Unavailable
 from headscale_saas.store import directory, pool
@@ -47,6 +48,27 @@ async def node_ids(database: Database, tailnet: TailnetId) -> list[int]:
         return [row["id"] for row in await tx.fetch("select id from nodes order by id")]
 
 
+async def test_those_who_wait_run_once_while_nobody_is_refused(database_dsn: str) -> None:
+    runs: list[int] = []
+
+    def counted(number: int) -> Verb:
+        async def verb(tx: TailnetTx) -> Version:
+            runs.append(number)
+            return await put(number)(tx)
+
+        return verb
+
+    async with process(database_dsn) as database:
+        tailnet = await new_tailnet(database, "agreed")
+        go, slow = await behind_a_slow_one(database, tailnet)
+        writes = [asyncio.create_task(database.write(tailnet, ADMIN, counted(n))) for n in range(1, 6)]
+        await until(lambda: database.waiting == len(writes))
+        go.set()
+        await asyncio.gather(slow, *writes)
+        assert runs == [1, 2, 3, 4, 5]
+        assert await node_ids(database, tailnet) == runs
+
+
 async def test_those_who_wait_share_a_version_and_only_the_refused_lose(database_dsn: str) -> None:
     heard: list[Version] = []
     async with process(database_dsn) as database:
@@ -63,7 +85,7 @@ async def test_those_who_wait_share_a_version_and_only_the_refused_lose(database
         bad = asyncio.create_task(database.write(tailnet, ADMIN, refused))
         taken = asyncio.create_task(database.write(tailnet, ADMIN, put(4, name="host1")))
         last = asyncio.create_task(database.write(tailnet, ADMIN, put(5)))
-        await asyncio.sleep(0)
+        await until(lambda: database.waiting == 6)
         go.set()
         await slow
         assert await asyncio.gather(*good, last) == [1, 1, 1, 1]
@@ -86,7 +108,7 @@ async def test_who_leaves_before_its_turn_is_never_run(database_dsn: str) -> Non
         go, slow = await behind_a_slow_one(database, tailnet)
         leaver = asyncio.create_task(database.write(tailnet, ADMIN, put(1)))
         stayer = asyncio.create_task(database.write(tailnet, ADMIN, put(2)))
-        await asyncio.sleep(0)
+        await until(lambda: database.waiting == 2)
         leaver.cancel()
         go.set()
         await asyncio.gather(slow, stayer)
@@ -99,7 +121,7 @@ async def test_who_leaves_during_its_turn_is_finished(database_dsn: str) -> None
         tailnet = await new_tailnet(database, "late")
         go, slow = await behind_a_slow_one(database, tailnet)
         after = asyncio.create_task(database.write(tailnet, ADMIN, put(1)))
-        await asyncio.sleep(0)
+        await until(lambda: database.waiting == 1)
         slow.cancel()
         go.set()
         assert await after == 1

@@ -90,7 +90,7 @@ class Batch:
             raise fenced()
         if len(requests) == 1:
             await self._try(requests[0], head)
-        else:
+        elif not await self._try_together(requests, head):
             await self._try_each(requests, head)
         version = await self._finish()
         if version is not None:
@@ -100,8 +100,25 @@ class Batch:
         for request, _, result in self._done:
             request.succeed(result)
 
-    async def _try_each(self, requests: list[Request], head: LiveHead) -> None:
+    async def _try_together(self, requests: list[Request], head: LiveHead) -> bool:
+        """Mostly nobody is refused, and a savepoint for each is a round trip for each.
+
+        False: somebody was. Then nothing is done yet, and there is a savepoint.
+        """
         await self._connection.execute("savepoint verb")
+        try:
+            for request in requests:
+                if not request.reply.done():
+                    await self._try(request, head)
+        except FATAL:
+            raise
+        except Exception:
+            self._done.clear()
+            await self._connection.execute("rollback to savepoint verb")
+            return False
+        return True
+
+    async def _try_each(self, requests: list[Request], head: LiveHead) -> None:
         for request in requests:
             # Its waiter may have left while others had their turn.
             if request.reply.done():

@@ -1,8 +1,9 @@
 """The write lane: one per tailnet and process, with at most one transaction open.
 
-Up to 32 actions that wait share a transaction: one lock, one version, one log row, one commit. Each has a
-savepoint, so that one which is refused takes nothing from the others. Each reply waits for the commit.
-A hot tailnet thus holds one connection at most, and gives it back to the end of the queue after each batch.
+Up to 32 actions that wait share a transaction: one lock, one version, one log row, one commit. If one of them
+is refused they are tried once more, with a savepoint each, so that it takes nothing from the others. Each
+reply waits for the commit. A hot tailnet thus holds one connection at most, and gives it back to the end of
+the queue after each batch.
 """
 
 import asyncio
