@@ -31,9 +31,9 @@ async def report(
 ) -> None:
     """Takes over what a lite update (`Stream` false, `ReadOnly` false) says. Nothing new: no write.
 
-    The door has checked that `ref.machine_key` is the Noise peer. `known` is the node as a cache has it: that may
-    lag, so it can tell that there is news, never that there is none. Raises NotFound (the node is gone, or has
-    another key by now), and Refused (its key has expired).
+    The door has checked that `ref.machine_key` is the Noise peer. `known` is the node as a cache has it; that
+    may lag: it can tell of news, never that there is none. Raises NotFound (the node is gone, or
+    has another key by now), and Refused (its key has expired).
     """
     if known is None or reported(known, request) == known:
         async with db.read(ref.tailnet) as tx:
