@@ -94,8 +94,8 @@ async def _serve(order: Order, listener: socket.socket, channel: socket.socket) 
 
 
 def _spare_collections() -> None:
-    """Full ones look only at what came since the last: all that a thousand clients or a large policy need would
-    take them 100 ms, in which nothing else runs.
+    """Full ones look only at what came since the last: all that a thousand clients or a large policy need
+    would take them 100 ms, in which nothing else runs.
 
     Little waits for them: lost connections are no circles (`transport` breaks those they have).
     """
