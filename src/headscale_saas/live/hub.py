@@ -32,7 +32,7 @@ SESSIONS_IN_A_STEP = 8
 BOOKS_SECONDS = 30.0
 """So long after the last whole netmap its parts are kept for the next."""
 
-REST_FACTOR = 2.0
+REST_FACTOR = 4.0
 MOST_REST_SECONDS = 0.25
 
 
@@ -145,8 +145,8 @@ class Hub:
 class TailnetSessions:
     """The sessions of one tailnet, and the newest snapshot that they are told of.
 
-    A broadcast is followed by a rest of twice its own time. So a quiet tailnet hears of a change at once, and
-    a busy large one spends a third of the time on telling: what happens in a rest is told together.
+    A broadcast is followed by a rest of four times its own time. A quiet tailnet hears of a change at once,
+    and a busy large one spends a fifth of the time on telling: what happens in a rest is told together.
     """
 
     def __init__(
