@@ -31,6 +31,7 @@ class Phase:
     figures: dict[str, float]
     spent: Usage
     after: Usage
+    seconds: float
     load: float
     """The share of a core that the load itself used; past 0.8 the figures are the load's."""
 
@@ -103,7 +104,9 @@ class Meter:
 
     def phase(self, figures: dict[str, float]) -> Phase:
         at, after, own = time.monotonic(), self._server.usage(), usage(self._load, memory=False).cpu
-        phase = Phase(figures, after.since(self._usage), after, (own - self._own) / (at - self._at))
+        phase = Phase(
+            figures, after.since(self._usage), after, at - self._at, (own - self._own) / (at - self._at)
+        )
         self._at, self._usage, self._own = at, after, own
         return phase
 

@@ -31,6 +31,12 @@ def _figures(phase: str, *names: str) -> Callable[[Load], str]:
     return cell
 
 
+def _idling(load: Load) -> str:
+    """What the figures of W2 and W3 hold for each second between their rounds."""
+    idle = load.phases["W6"]
+    return number(idle.spent.cpu / idle.seconds * 1000)
+
+
 def _memory(load: Load) -> str:
     """Growth from before the first client until after the idle time; PostgreSQL's grows with its cache."""
     after = load.phases["W6"].after
@@ -61,6 +67,7 @@ _ROWS: tuple[tuple[str, Callable[[Load], str]], ...] = (
     ("W4 last has its netmap, s", _figures("W4", "wall")),
     ("W4 CPU of the storm, ms", _cpu("W4", lambda load: 1)),
     ("W6 KiB per client (PostgreSQL's growth)", _memory),
+    ("W6 CPU of idling with all connected, ms a second", _idling),
     ("messages missing / clients failed", _lost),
     ("cores used by the load (past 0.8 it is what is measured)", _busy),
     ("load by", lambda load: load.source),

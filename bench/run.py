@@ -20,7 +20,7 @@ from bench.goload import Load
 from bench.policies import KINDS
 from bench.rows import table
 from bench.server import serving
-from bench.table import markdown
+from bench.table import markdown, number
 
 SERVER_CORE, LOAD_CORE = 0, 1
 PARTS = ("floor", "peers", "workers", "many", "neighbours", "policy", "policed")
@@ -48,8 +48,14 @@ def say(text: str) -> None:
 
 def _floor(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     found = {str(n): floor.measure(n, SERVER_CORE, LOAD_CORE) for n in options.clients}
-    say("## Floor: CPU of one small message to one of N sockets, in µs\n")
-    rows = [(n, *(costs[name] for name in ("bare", "wire", "frame"))) for n, costs in found.items()]
+    say(
+        "## Floor: CPU of one small message to one of N sockets, in µs (cheapest of many / mean with rests)\n"
+    )
+    kinds = ("bare", "wire", "frame")
+    rows = [
+        (n, *(f"{number(costs[kind])} / {number(costs[f'{kind}_rested'])}" for kind in kinds))
+        for n, costs in found.items()
+    ]
     say(markdown(("N", "encrypt and send", "our records", "with HTTP/2 header"), rows) + "\n")
     return found
 
