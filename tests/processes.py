@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import yaml
 from tests.service import DERP_MAP
+from tests.waiting import until
 
 RUN = "import sys; from headscale_saas.cli import main; sys.exit(main())"
 
@@ -63,13 +64,12 @@ class Served:
 
     async def healthy(self, timeout: float = 40.0) -> Self:
         """Waits until /health says so."""
-        try:
-            async with asyncio.timeout(timeout):
-                while await asyncio.to_thread(self.get, f"http://127.0.0.1:{self.port}/health") is None:
-                    assert self.process.poll() is None, self.log.read_text()
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            raise AssertionError(self.log.read_text()) from None
+
+        async def is_healthy() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            return await asyncio.to_thread(self.get, f"http://127.0.0.1:{self.port}/health") is not None
+
+        await until(is_healthy, within=timeout, told=self.log.read_text)
         return self
 
     def get(self, url: str) -> str | None:

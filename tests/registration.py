@@ -1,9 +1,8 @@
 """Devices that register straight at the verbs, on several processes of one cluster."""
 
-import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -139,10 +138,3 @@ async def settle(db: Database, now: datetime) -> int:
     async with db.directory() as tx:
         found = await due.read(tx, now, presence.GRACE, ADDRESS_REST)
     return await presence.settle(db, found.unsettled, now)
-
-
-async def until(is_true: Callable[[], bool]) -> None:
-    """Waits for what another task is about to do."""
-    async with asyncio.timeout(10):
-        while not is_true():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0.001)

@@ -10,12 +10,12 @@ Every client carries marks of its tailnet and fails when it meets a mark of anot
 test is a test of isolation too. `settled` is the other oracle: what the clients were told bit by bit is
 what the database says as a whole.
 """
-# ruff: noqa: ASYNC109, ASYNC110 - limits are part of what a test asks for, and rows tell nobody that they changed
+# ruff: noqa: ASYNC109 - limits are part of what a test asks for
 
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import asyncpg
 import msgspec
 from tests.limits import whereabouts
 from tests.oracle import differences
+from tests.waiting import until
 
 from headscale_saas import founding, noise_keys
 from headscale_saas.actions import auth_keys, nodes, tailnets, users
@@ -121,13 +122,13 @@ class House:
 
     async def settled(self, home: Home, *clients: Client, timeout: float = 5.0) -> None:
         """Returns when each client believes exactly what the database says of its node (I4, I6)."""
-        try:
-            async with asyncio.timeout(timeout):
-                while await differences(self.tool, self.config, home.id, clients):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            found = await differences(self.tool, self.config, home.id, clients)
-            raise AssertionError(f"not settled after {timeout} s:\n" + "\n".join(found)) from None
+        found: list[str] = []
+
+        async def agree() -> bool:
+            found[:] = await differences(self.tool, self.config, home.id, clients)
+            return not found
+
+        await until(agree, within=timeout, told=lambda: "\n".join(found))
         for client in clients:
             client.site.oracle.demand_clean()
 
@@ -192,13 +193,3 @@ async def _stop_all(house: House) -> None:
     for running in house.workers:
         if running.runs:
             await running.stop()
-
-
-async def until(condition: Callable[[], Awaitable[object]], timeout: float = 10.0) -> None:
-    """Returns as soon as the condition holds. For what nobody tells us: rows, counts, files."""
-    try:
-        async with asyncio.timeout(timeout):
-            while not await condition():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {timeout} s: {condition.__name__}") from None  # type: ignore[attr-defined]

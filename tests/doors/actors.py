@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tests.doors.table import Answer, Row
 from tests.service import TESTER, Home, House
+from tests.waiting import until
 
 from headscale_saas.actions import nodes
 from headscale_saas.swarm.client import Client
@@ -55,10 +56,9 @@ async def ask(actor: Actor, row: Row) -> Answer:
     reply = Reply()
     connection = await client.calls.connected()
     number = connection.start(path, body, reply, client.calls.headers(), method)
-    async with asyncio.timeout(10):
-        while not reply.status:  # noqa: ASYNC110 - headers tell nobody that they came
-            await asyncio.sleep(0.005)
-        if reply.status != 200:
+    await until(lambda: reply.status)
+    if reply.status != 200:
+        async with asyncio.timeout(10):
             await reply.done
     connection.cancel(number)
     client.site.oracle.check(client.mark, bytes(reply.body), path)

@@ -9,11 +9,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.processes import Balancer, Served, free_port
-from tests.service import Home, House, until
+from tests.service import Home, House
+from tests.waiting import until
 
 from headscale_saas.actions import nodes
 from headscale_saas.config import load
@@ -24,6 +26,7 @@ from headscale_saas.swarm.site import Site
 
 CLIENTS, TAILNETS, NEWCOMERS = 300, 10, 20
 SERVED_AGAIN_SECONDS = 10.0
+JOINED_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -83,16 +86,18 @@ class Nemesis:
 
     async def _join(self, client: Client, slots: asyncio.Semaphore) -> None:
         async with slots:
-            while True:
-                try:
-                    await client.join(self.home_of(client).key, timeout=20)
-                except (Error, OSError) as error:
-                    self.broken.append(error)
-                    await asyncio.sleep(0.05)
-                else:
-                    break
+            await until(partial(self._is_in, client), within=JOINED_SECONDS)
         self.promised[client] = client.endpoints
         self.clients.append(client)
+
+    async def _is_in(self, client: Client) -> bool:
+        """Tries once."""
+        try:
+            await client.join(self.home_of(client).key, timeout=20)
+        except (Error, OSError) as error:
+            self.broken.append(error)
+            return False
+        return True
 
     async def change(self) -> None:
         """Some 40 endpoint changes a second, until cancelled. One that failed is neither promised nor not."""
@@ -144,7 +149,7 @@ async def test_kill_9_of_one_of_three_processes_is_over_in_ten_seconds(
         async def all_are_served_again() -> bool:
             return not nemesis.lost(since)
 
-        await until(all_are_served_again, SERVED_AGAIN_SECONDS)
+        await until(all_are_served_again, within=SERVED_AGAIN_SECONDS)
         await joining
         changing.cancel()
         await asyncio.wait([changing])
@@ -152,7 +157,7 @@ async def test_kill_9_of_one_of_three_processes_is_over_in_ten_seconds(
             left = max(2.0, killed_at + SERVED_AGAIN_SECONDS + 5 - time.monotonic())
             await house.settled(home, *nemesis.of(home), timeout=left)
         await _demand_promises_kept(house, nemesis)
-        await until(lambda: _is_retired(house), 25)
+        await until(lambda: _is_retired(house), within=25)
         for home in homes:
             # Who goes offline is seen last at some time: nobody flapped.
             found = await nodes.list_nodes(house.tool, home.id)
@@ -237,7 +242,7 @@ async def test_two_workers_serve_restart_and_end_in_order(database_dsn: str, dir
         async def both_serve_again() -> bool:
             return len(re.findall(r"^headscale_map_sessions\{", await process.metrics(), re.MULTILINE)) == 2
 
-        await until(another_serves, 20)
+        await until(another_serves, within=20)
         assert second in process.workers
         await house.settled(acme, *clients, timeout=10)
 
@@ -268,7 +273,7 @@ async def test_a_frozen_worker_that_was_given_up_starts_afresh(database_dsn: str
         async def another_runs() -> bool:
             return process.workers not in ([], [frozen])
 
-        await until(another_runs, 20)
+        await until(another_runs, within=20)
         await house.settled(acme, *clients, timeout=15)
         await asyncio.gather(*(client.update_endpoints([client.mark.endpoint(9)]) for client in clients))
         await house.settled(acme, *clients)
@@ -285,7 +290,7 @@ async def test_workers_do_not_outlive_their_supervisor(database_dsn: str, direct
         async def are_gone() -> bool:
             return not any(is_alive(worker) for worker in workers)
 
-        await until(are_gone, 15)
+        await until(are_gone, within=15)
 
 
 def is_alive(pid: int) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.command_line import CommandLine, with_a_tailnet
 from tests.registration import Home, world
-from tests.service import TESTER, service, until
+from tests.service import TESTER, service
 from tests.store_world import ADMIN, a_node, put_node
+from tests.waiting import until
 
 from headscale_saas.actions import policies
 from headscale_saas.actions.domains import MOST_DOMAINS, checked, set_domains

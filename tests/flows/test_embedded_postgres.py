@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,21 +13,13 @@ from pathlib import Path
 import asyncpg
 import psycopg
 import pytest
+from tests.waiting import hold_until
 
 from headscale_saas.errors import Unavailable
 from headscale_saas.postgres import EmbeddedPostgres
 from headscale_saas.postgres.server import UNFINISHED
 
 Start = Callable[..., EmbeddedPostgres]
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    pause = threading.Event()
-    for _ in range(int(seconds * 50)):
-        if condition():
-            return
-        pause.wait(0.02)
-    pytest.fail("it did not happen in time")
 
 
 def postmaster(data_dir: Path) -> int:
@@ -104,7 +95,7 @@ def test_a_killed_server_comes_back(start: Start) -> None:
     postgres = start()
     killed = postmaster(postgres.data_dir)
     os.kill(killed, signal.SIGKILL)
-    until(lambda: answers(postgres) and postmaster(postgres.data_dir) != killed)
+    hold_until(lambda: answers(postgres) and postmaster(postgres.data_dir) != killed)
     assert postgres.is_ours
 
 
@@ -113,7 +104,7 @@ def test_a_second_process_uses_the_running_server_and_takes_over_when_it_ends(st
     assert answers(second)
     assert not second.is_ours
     first.stop()
-    until(lambda: second.is_ours and answers(second))
+    hold_until(lambda: second.is_ours and answers(second))
 
 
 def test_it_ends_with_a_parent_that_was_killed_and_starts_again_after_it(start: Start, state: Path) -> None:
@@ -128,7 +119,7 @@ def test_it_ends_with_a_parent_that_was_killed_and_starts_again_after_it(start: 
         assert any(line == "up\n" for line in parent.stdout)
         child = postmaster(state / "postgres")
         parent.kill()
-    until(lambda: not is_alive(child))
+    hold_until(lambda: not is_alive(child))
     assert answers(start())
 
 

@@ -4,7 +4,8 @@ import asyncio
 import time
 
 import pytest
-from tests.service import Home, House, service, until
+from tests.service import Home, House, service
+from tests.waiting import until
 
 from headscale_saas.swarm import frames
 from headscale_saas.swarm.client import Client

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.service import House, service, until
+from tests.service import House, service
+from tests.waiting import until
 
 from headscale_saas.errors import Error
 from headscale_saas.postgres import EmbeddedPostgres
@@ -91,7 +92,7 @@ async def test_a_restart_of_the_database_under_load_ends_no_stream(
         async def is_another() -> bool:
             return await asyncio.to_thread(_pid, server) not in (0, before) and await answers(house)
 
-        await until(is_another, AWAY_SECONDS)
+        await until(is_another, within=AWAY_SECONDS)
 
         async def joins_again() -> bool:
             try:
@@ -102,7 +103,7 @@ async def test_a_restart_of_the_database_under_load_ends_no_stream(
                 return False
             return True
 
-        await until(joins_again, 5)
+        await until(joins_again, within=5)
         load.cancel()
         await asyncio.wait([load])
         await asyncio.gather(*(client.report() for client in clients))

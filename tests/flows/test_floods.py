@@ -15,8 +15,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.flood import ORIGINS
 from tests.processes import Served
-from tests.service import Home, House, until
+from tests.service import Home, House
 from tests.store_world import key_bytes
+from tests.waiting import until
 
 from headscale_saas import supervisor
 from headscale_saas.config import load

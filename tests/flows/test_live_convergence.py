@@ -4,7 +4,8 @@ import asyncio
 import random
 
 import pytest
-from tests.service import TESTER, Home, House, service, until
+from tests.service import TESTER, Home, House, service
+from tests.waiting import until
 
 from headscale_saas.actions import nodes
 from headscale_saas.actions.approvals import policy_of

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.service import TESTER, Home, House, service, until
+from tests.service import TESTER, Home, House, service
+from tests.waiting import until
 
 from headscale_saas.actions import logins, nodes
 from headscale_saas.actions.approvals import policy_of

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 from tests.registration import settle
-from tests.service import TESTER, Home, House, service, until
+from tests.service import TESTER, Home, House, service
+from tests.waiting import until
 
 from headscale_saas.actions import nodes, presence
 from headscale_saas.errors import Refused

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from tests.command_line import CommandLine
-from tests.service import House, Running, service, until
+from tests.service import House, Running, service
+from tests.waiting import until
 
 from headscale_saas import noise_keys
 from headscale_saas.actions import noise_keys as verbs

@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.registration import Device, Home, World, world
-from tests.service import until
 from tests.store_world import ADMIN, a_node, a_user, put_node, put_user
+from tests.waiting import until
 
 from headscale_saas.actions import logins, nodes, policies, report
 from headscale_saas.actions.approvals import policy_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.processes import Served
-from tests.service import until
+from tests.waiting import until
 
 from headscale_saas.actions import policies, tailnets
 from headscale_saas.errors import Refused

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from tests.registration import Device, Home, World, policy_of, until, world
+from tests.registration import Device, Home, World, policy_of, world
 from tests.store_world import ADMIN
+from tests.waiting import until
 
 from headscale_saas.access import credentials
 from headscale_saas.actions import logins, nodes

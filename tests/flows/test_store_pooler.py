@@ -5,13 +5,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from tests.waiting import hold_until
 
 from headscale_saas.store import changelog, directory
 from headscale_saas.store.feed import Doorbell
@@ -52,7 +52,7 @@ def pooled_dsn(database_dsn: str) -> Iterator[str]:
     )  # fmt: skip
     dsn = f"postgresql://{user}@{parts.path}?host={directory}&port=6543"
     try:
-        await_answer(dsn)
+        hold_until(lambda: answers(dsn), within=START_SECONDS)
         yield dsn
     finally:
         child.terminate()
@@ -61,17 +61,12 @@ def pooled_dsn(database_dsn: str) -> Iterator[str]:
         shutil.rmtree(directory)
 
 
-def await_answer(dsn: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            psycopg.connect(dsn, connect_timeout=2).close()
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
+def answers(dsn: str) -> bool:
+    try:
+        psycopg.connect(dsn, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 async def test_a_tailnet_lives_behind_a_pooler(pooled_dsn: str) -> None:

@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 from tests.command_line import CommandLine
 from tests.registration import World, world
-from tests.service import TESTER, service, until
+from tests.service import TESTER, service
 from tests.store_world import ADMIN
+from tests.waiting import until
 
 from headscale_saas import founding
 from headscale_saas.actions import policies

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 
 import pytest
+from tests.waiting import until
 
 from headscale_saas.control.fetches import Fetches
 from headscale_saas.errors import LimitReached
@@ -24,8 +25,7 @@ class Turns:
         self.waiting.append(work)
 
     async def one(self) -> None:
-        while not self.waiting:  # noqa: ASYNC110 - a test's queue sets no event
-            await asyncio.sleep(0)
+        await until(lambda: self.waiting)
         self.waiting.popleft()()
 
 
@@ -77,8 +77,7 @@ async def test_the_next_one_comes_a_while_after_the_one_before_is_taken() -> Non
     stream.take()
     with pytest.raises(LimitReached):
         await fetches.answer(HOME, NODE, Slow(), lambda: b"all")
-    while len(fetches) > 1:  # noqa: ASYNC110 - a pause tells nobody that it is over
-        await asyncio.sleep(0.001)
+    await until(lambda: len(fetches) == 1)
     again = asyncio.create_task(fetches.answer(HOME, NODE, Slow(), lambda: b"all"))
     await turns.one()
     await again

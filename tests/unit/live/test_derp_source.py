@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from structlog.testing import capture_logs
+from tests.waiting import until
 
 from headscale_saas.errors import Invalid
 from headscale_saas.live import derp_source
@@ -39,9 +40,7 @@ async def test_a_map_that_cannot_be_fetched_is_told_once_until_that_changes(
     source = DerpSource([], [URL], 0.001)
     with capture_logs() as lines:
         running = asyncio.create_task(source.run())
-        async with asyncio.timeout(5):
-            while len(asked) < len(answers):  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.001)
+        await until(lambda: len(asked) >= len(answers))
         running.cancel()
         await asyncio.wait([running])
     told = [line["error"] for line in lines if line["event"] == "derp_map_not_fetched"]

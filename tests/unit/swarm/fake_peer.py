@@ -6,7 +6,7 @@ An auth key is the name of a tailnet; all nodes of a tailnet see each other. Kno
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,6 @@ from headscale_saas.wire.early import early_payload
 from headscale_saas.wire.mapframe import KEEP_ALIVE_ZSTD, compress, frame
 from headscale_saas.wire.noise import ServerKeys, accept
 from headscale_saas.wire.records import Opener, Sealer
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what it waits for has no event of its own
-            await asyncio.sleep(0.001)
 
 
 @dataclass

@@ -4,7 +4,8 @@ import asyncio
 import os
 
 import pytest
-from fake_peer import FakePeer, Knobs, until
+from fake_peer import FakePeer, Knobs
+from tests.waiting import until
 
 from headscale_saas.errors import ProtocolError, Refused, Unavailable
 from headscale_saas.swarm.client import Client

@@ -37,13 +37,6 @@ EPHEMERAL = PrivateKey(bytes(range(90, 122)))
 VERSION = 130
 
 
-async def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Turns the loop until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (a test looks at state that signals nobody)
-            await asyncio.sleep(0.002)
-
-
 async def hang_up(writer: asyncio.StreamWriter) -> None:
     """Gone for certain: a loop that is closed while sockets still say goodbye may hang."""
     writer.transport.abort()

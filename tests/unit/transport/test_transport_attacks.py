@@ -19,8 +19,9 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from noise_client import Client, connected, dial, door, echo, hang_up, initiation, upgrade_request, wait_for
+from noise_client import Client, connected, dial, door, echo, hang_up, initiation, upgrade_request
 from test_transport_basics import Poll, Slow
+from tests.waiting import until
 
 from headscale_saas.tailcfg.keys import PrivateKey
 from headscale_saas.transport.limits import Limits, Rate
@@ -141,7 +142,7 @@ async def test_t06_the_first_bad_record_closes() -> None:
                 "skipped": second,
             }[order]
             client.writer.write(spoiled)
-            await wait_for(lambda: client.closed)
+            await until(lambda: client.closed)
             assert len(poll.streams) <= (order == "repeated")
 
 
@@ -149,7 +150,7 @@ async def test_t06_the_first_bad_record_closes() -> None:
 async def test_t07_a_length_out_of_bounds_closes_by_its_header(length: int) -> None:
     async with connected() as (_, client):
         client.writer.write(b"\x04" + length.to_bytes(2, "big"))
-        await wait_for(lambda: client.closed)
+        await until(lambda: client.closed)
 
 
 # T-08
@@ -168,22 +169,22 @@ async def test_t08_a_slow_ordinary_body_is_closed() -> None:
 
 async def test_t08_silence_after_the_handshake_is_closed() -> None:
     async with connected(limits=HASTY) as (_, client):
-        await wait_for(lambda: client.closed)
+        await until(lambda: client.closed)
 
 
 async def test_t08_a_slow_body_inside_is_reset() -> None:
     slow = Slow()
     async with connected(slow, HASTY) as (_, client):
         answer = client.request("POST", "/machine/map", b"{", end=False)
-        await wait_for(lambda: answer.reset is not None)
+        await until(lambda: answer.reset is not None)
         assert slow.running == 0
 
 
 async def test_t08_a_connection_without_streams_is_let_go() -> None:
     async with connected(limits=HASTY) as (_, client):
         answer = client.request("GET", "/")
-        await wait_for(lambda: answer.ended)
-        await wait_for(lambda: client.closed)
+        await until(lambda: answer.ended)
+        await until(lambda: client.closed)
         assert client.goaway == 0
 
 
@@ -191,7 +192,7 @@ async def test_t08_waiting_handlers_are_not_slow_clients() -> None:
     slow = Slow()
     async with connected(slow, HASTY) as (_, client):
         client.request("GET", "/")
-        await wait_for(lambda: slow.running)
+        await until(lambda: slow.running)
         await asyncio.sleep(0.4)
         assert not client.closed
         assert not slow.cancelled
@@ -203,7 +204,7 @@ async def test_t08_waiting_handlers_are_not_slow_clients() -> None:
 async def test_t09_a_long_body_is_refused_before_it_is_read() -> None:
     async with connected() as (_, client):
         answer = client.request("POST", "/", b"", end=False, content_length=str(10 << 30))
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         assert answer.status == 413
 
 
@@ -211,10 +212,10 @@ async def test_t09_an_endless_body_is_refused_at_its_limit() -> None:
     slow = Slow()
     async with connected(slow, Limits(body_bytes=50_000)) as (_, client):
         answer = client.request("POST", "/", bytes(50_001), end=False)
-        await wait_for(lambda: answer.status == 413)
+        await until(lambda: answer.status == 413)
         assert slow.running == 0
         other = client.request("POST", "/", bytes(10_000))
-        await wait_for(lambda: slow.running)
+        await until(lambda: slow.running)
         assert not other.ended
 
 
@@ -222,7 +223,7 @@ async def test_t09_many_unfinished_bodies_are_too_many() -> None:
     async with connected(Slow(), Limits(bodies_bytes=50_000)) as (_, client):
         for _ in range(3):
             client.request("POST", "/", bytes(20_000), end=False)
-        await wait_for(lambda: client.closed)
+        await until(lambda: client.closed)
         assert client.goaway == CALM
 
 
@@ -234,20 +235,20 @@ async def test_t09_many_connections_share_what_one_origin_may_have_unfinished() 
             await dial(opened.port, machine=PrivateKey(bytes(range(7, 39)))),
         )
         held = [first.request("POST", "/", bytes(20_000), end=False) for _ in range(2)]
-        await wait_for(lambda: opened.edge.body_bytes == 40_000)
+        await until(lambda: opened.edge.body_bytes == 40_000)
         refused = second.request("POST", "/", bytes(20_000), end=False)
-        await wait_for(lambda: refused.ended)
+        await until(lambda: refused.ended)
         assert (refused.status, opened.edge.body_bytes) == (503, 40_000)
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
         assert (await plain_request(opened.port, head + bytes(20_000))).startswith(b"HTTP/1.1 503 ")
         first.cancel(held[0])
-        await wait_for(lambda: opened.edge.body_bytes == 20_000)
+        await until(lambda: opened.edge.body_bytes == 20_000)
         second.request("POST", "/", bytes(20_000))
-        await wait_for(lambda: slow.running and opened.edge.body_bytes == 40_000)
+        await until(lambda: slow.running and opened.edge.body_bytes == 40_000)
         await first.close()
-        await wait_for(lambda: opened.edge.body_bytes == 20_000)
+        await until(lambda: opened.edge.body_bytes == 20_000)
         await second.close()
-        await wait_for(lambda: opened.edge.body_bytes == 0)
+        await until(lambda: opened.edge.body_bytes == 0)
 
 
 async def test_t09_a_body_is_counted_until_its_handler_has_finished() -> None:
@@ -267,26 +268,26 @@ async def test_t09_a_body_is_counted_until_its_handler_has_finished() -> None:
         client = await dial(opened.port)
         answer = client.request("POST", "/answered", bytes(20_000))
         given_up = client.request("POST", "/", bytes(20_000))
-        await wait_for(lambda: len(started) == 2 and answer.ended)
+        await until(lambda: len(started) == 2 and answer.ended)
         client.cancel(given_up)
         refused = client.request("POST", "/", bytes(20_000))
-        await wait_for(lambda: refused.ended)
+        await until(lambda: refused.ended)
         assert (refused.status, opened.edge.body_bytes) == (503, 40_000)
         await client.close()
-        await wait_for(lambda: not opened.edge.connections)
+        await until(lambda: not opened.edge.connections)
         assert opened.edge.body_bytes == 40_000
         let_go.set()
-        await wait_for(lambda: opened.edge.body_bytes == 0)
+        await until(lambda: opened.edge.body_bytes == 0)
 
 
 async def test_t09_a_body_whose_handler_never_began_is_counted_no_longer() -> None:
     slow = Slow()
     async with connected(slow) as (opened, client):
         frames = client.request("POST", "/", bytes(20_000), end=False)
-        await wait_for(lambda: opened.edge.body_bytes == 20_000)
+        await until(lambda: opened.edge.body_bytes == 20_000)
         client.h2.end_stream(1)
         client.cancel(frames)  # with the end in one packet
-        await wait_for(lambda: opened.edge.body_bytes == 0)
+        await until(lambda: opened.edge.body_bytes == 0)
         assert slow.running == slow.cancelled
 
 
@@ -296,14 +297,14 @@ async def test_t09_unfinished_bodies_of_plain_http_are_counted_until_they_end() 
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         for _ in range(2):
             writer.write(head + bytes(20_000))
-            await wait_for(lambda: opened.edge.body_bytes == 20_000)
+            await until(lambda: opened.edge.body_bytes == 20_000)
             writer.write(bytes(10_000))
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
             assert opened.edge.body_bytes == 0
         writer.write(head + bytes(20_000))
-        await wait_for(lambda: opened.edge.body_bytes == 20_000)
+        await until(lambda: opened.edge.body_bytes == 20_000)
         await hang_up(writer)
-        await wait_for(lambda: opened.edge.body_bytes == 0)
+        await until(lambda: opened.edge.body_bytes == 0)
 
 
 async def test_t09_a_body_of_plain_http_is_counted_until_the_app_has_finished() -> None:
@@ -318,12 +319,12 @@ async def test_t09_a_body_of_plain_http_is_counted_until_the_app_has_finished() 
     async with door(app=stubborn, limits=Limits(process_bodies_bytes=50_000)) as opened:
         _, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         writer.write((head + bytes(20_000)) * 2)  # the second waits for the first to be answered
-        await wait_for(lambda: opened.edge.body_bytes == 40_000)
+        await until(lambda: opened.edge.body_bytes == 40_000)
         assert (await plain_request(opened.port, head + bytes(20_000))).startswith(b"HTTP/1.1 503 ")
         await hang_up(writer)
-        await wait_for(lambda: opened.edge.body_bytes == 20_000)
+        await until(lambda: opened.edge.body_bytes == 20_000)
         let_go.set()
-        await wait_for(lambda: opened.edge.body_bytes == 0)
+        await until(lambda: opened.edge.body_bytes == 0)
 
 
 async def plain_request(port: int, request: bytes) -> bytes:
@@ -338,7 +339,7 @@ async def test_t10_a_body_shorter_than_promised_is_never_handled() -> None:
     slow = Slow()
     async with connected(slow) as (_, client):
         client.request("POST", "/machine/register", b"{", content_length="100")
-        await wait_for(lambda: client.closed)
+        await until(lambda: client.closed)
         assert slow.running == 0
 
 
@@ -347,7 +348,7 @@ async def test_t16_compressed_requests_are_refused(coding: str) -> None:
     slow = Slow()
     async with connected(slow) as (_, client):
         answer = client.request("POST", "/machine/map", b"xx", content_encoding=coding)
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         assert answer.status == 415
         assert slow.running == 0
 
@@ -357,7 +358,7 @@ async def test_t16_compressed_requests_are_refused(coding: str) -> None:
 
 async def calmed(client: Client, frames: bytes) -> None:
     client.send(frames)
-    await wait_for(lambda: client.closed)
+    await until(lambda: client.closed)
     assert client.goaway == CALM
 
 
@@ -366,7 +367,7 @@ async def test_t11_rapid_resets_end_the_connection() -> None:
     async with connected(slow) as (_, client):
         frames = raw(*(f for n in range(1, 600, 2) for f in (headers(n), RstStreamFrame(n, 8))))
         await calmed(client, frames)
-        await wait_for(lambda: slow.running == slow.cancelled)
+        await until(lambda: slow.running == slow.cancelled)
 
 
 async def test_t12_resets_that_we_are_made_to_send_count_too() -> None:
@@ -376,7 +377,7 @@ async def test_t12_resets_that_we_are_made_to_send_count_too() -> None:
             answers = [client.request("POST", "/", end=False) for _ in range(90)]
             numbers = list(client.answers)[-90:]
             client.send(raw(*(WindowUpdateFrame(number, 2**31 - 1) for number in numbers)))
-            await wait_for(lambda: client.closed or all(a.reset is not None for a in answers))  # noqa: B023
+            await until(lambda: client.closed or all(a.reset is not None for a in answers))  # noqa: B023
         assert client.goaway == CALM
 
 
@@ -385,7 +386,7 @@ async def test_t13_endless_continuation_is_cut() -> None:
         start = HeadersFrame(1, b"\0\1a\1b", flags=["END_STREAM"])
         parts = [ContinuationFrame(1, b"") for _ in range(70)]
         client.send(raw(start, *parts))
-        await wait_for(lambda: client.closed)
+        await until(lambda: client.closed)
         assert client.goaway == PROTOCOL
 
 
@@ -400,7 +401,7 @@ async def test_t14_a_header_bomb_is_not_unpacked() -> None:
     entry = b"\x40\x01a\x7f" + bytes((0x80 | (3000 - 127) % 128, (3000 - 127) // 128)) + b"b" * 3000
     async with connected() as (_, client):
         client.send(raw(HeadersFrame(1, entry + b"\xbe" * 5000, flags=["END_HEADERS", "END_STREAM"])))
-        await wait_for(lambda: client.closed)
+        await until(lambda: client.closed)
         assert client.goaway == CALM
 
 
@@ -428,7 +429,7 @@ async def test_t15_window_updates_are_earned_by_reading() -> None:
         answer = client.request("POST", "/machine/map")
         stream = await poll.first()
         assert stream.write(bytes(500_000))
-        await wait_for(lambda: len(answer.body) == 500_000)
+        await until(lambda: len(answer.body) == 500_000)
         assert not client.closed
 
 
@@ -439,8 +440,8 @@ async def test_t18_more_streams_than_advertised_end_the_connection() -> None:
     slow = Slow()
     async with connected(slow) as (_, client):
         client.send(raw(*(headers(number) for number in range(1, 2001, 2))))
-        await wait_for(lambda: client.closed)
-        await wait_for(lambda: slow.running == slow.cancelled)
+        await until(lambda: client.closed)
+        await until(lambda: slow.running == slow.cancelled)
         assert slow.running <= 100
 
 
@@ -450,7 +451,7 @@ async def test_t18_a_stream_without_window_is_given_up() -> None:
         answer = client.request("POST", "/machine/map")
         stream = await poll.first()
         assert stream.write(b"never")
-        await wait_for(lambda: answer.reset is not None)
+        await until(lambda: answer.reset is not None)
         assert poll.closed == [stream]
 
 
@@ -462,7 +463,7 @@ async def test_t19_a_client_that_does_not_read_costs_one_queue() -> None:
         stream = await poll.first()
         deaf.stop_reading()
         heard = fine.request("POST", "/machine/map")
-        await wait_for(lambda: len(poll.streams) == 2)
+        await until(lambda: len(poll.streams) == 2)
         message, taken = bytes(60_000), 0
         while stream.write(message):
             taken += 1
@@ -470,9 +471,9 @@ async def test_t19_a_client_that_does_not_read_costs_one_queue() -> None:
         assert stream.queued <= 2 * len(message) + (64 << 10)
         assert not stream.write(message)
         assert poll.streams[1].write(b"others")
-        await wait_for(lambda: heard.body == b"others")
-        await wait_for(lambda: poll.closed == [stream])
-        await wait_for(lambda: opened.edge.connections == 1)
+        await until(lambda: heard.body == b"others")
+        await until(lambda: poll.closed == [stream])
+        await until(lambda: opened.edge.connections == 1)
         deaf.writer.transport.abort()
         await fine.close()
 
@@ -484,7 +485,7 @@ async def test_a_deaf_client_does_not_get_answers_to_ever_more_requests() -> Non
         block = b"".join(raw(headers(number)) for number in range(1, 200_001, 2))
         client.writer.write(Sealer.seal(client.sealer, block))
         connection = next(iter(opened.edge._host.connections))
-        await wait_for(lambda: connection.congested or connection.closing, 20)
+        await until(lambda: connection.congested or connection.closing, within=20)
 
 
 # T-24
@@ -508,20 +509,20 @@ async def test_t24_something_else_inside_is_closed_at_once(inside: bytes) -> Non
 async def test_a_frame_of_sixteen_megabytes_is_refused_by_its_header() -> None:
     async with connected() as (_, client):
         client.send(b"\xff\xff\xff\0\0\0\0\0\1")
-        await wait_for(lambda: client.closed)
+        await until(lambda: client.closed)
         assert client.goaway is not None
 
 
 async def test_connections_of_one_origin_queue_before_their_handshake() -> None:
     async with door(limits=Limits(before_handshake=2)) as opened:
         idle = [await asyncio.open_connection("127.0.0.1", opened.port) for _ in range(2)]
-        await wait_for(lambda: opened.edge.counts.connections == 2)
+        await until(lambda: opened.edge.counts.connections == 2)
         third = asyncio.create_task(dial(opened.port))
-        await wait_for(lambda: opened.edge._context.gate.waiting() == 1)
+        await until(lambda: opened.edge._context.gate.waiting() == 1)
         assert not third.done()
         await hang_up(idle[0][1])
         client = await third
         answer = client.request("GET", "/")
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         await client.close()
         await hang_up(idle[1][1])

@@ -18,8 +18,8 @@ from noise_client import (
     hang_up,
     initiation,
     upgrade_request,
-    wait_for,
 )
+from tests.waiting import until
 
 from headscale_saas.tailcfg.keys import MachineKey, PrivateKey
 from headscale_saas.transport.limits import Limits
@@ -46,14 +46,14 @@ class Poll:
         stream.start(200, {})
 
     async def first(self) -> Stream:
-        await wait_for(lambda: self.streams)
+        await until(lambda: self.streams)
         return self.streams[0]
 
 
 async def test_a_request_is_answered() -> None:
     async with connected() as (_, client):
         answer = client.request("POST", "/machine/register?a=1&b=%20", b"{}", ts_lb="nodekey:0")
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         assert answer.status == 200
         assert answer.headers["content-type"] == "application/json"
         query, headers = {"a": "1", "b": " "}, {"ts-lb": "nodekey:0"}
@@ -64,7 +64,7 @@ async def test_a_request_is_answered() -> None:
 async def test_a_get_may_have_a_body() -> None:
     async with connected() as (_, client):
         answer = client.request("GET", "/machine/tka/bootstrap", b"{}" * 100)
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         assert json.loads(answer.body)[-1] == 200
 
 
@@ -125,13 +125,13 @@ async def test_a_map_stream_outlives_its_handler() -> None:
     async with connected(poll) as (_, client):
         answer = client.request("POST", "/machine/map", b"{}")
         stream = await poll.first()
-        await wait_for(lambda: stream.task is None)
+        await until(lambda: stream.task is None)
         assert stream.write(b"one")
         assert stream.write(b"two")
-        await wait_for(lambda: answer.body == b"onetwo")
+        await until(lambda: answer.body == b"onetwo")
         stream.end()
         assert not stream.write(b"late")
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         assert poll.closed == [stream]
         assert stream.closed
 
@@ -146,9 +146,9 @@ async def test_a_full_netmap_is_taken_whole_and_drained(window: int) -> None:
         assert not stream.writable
         assert not stream.write(b"x" * 70_000)
         assert stream.write(b"small")  # within the bound, behind the netmap
-        await wait_for(lambda: poll.writable)
+        await until(lambda: poll.writable)
         assert stream.writable
-        await wait_for(lambda: len(answer.body) == len(netmap) + 5)
+        await until(lambda: len(answer.body) == len(netmap) + 5)
         assert answer.body == netmap + b"small"
 
 
@@ -159,7 +159,7 @@ async def test_end_waits_for_the_queue() -> None:
         stream = await poll.first()
         assert stream.write(bytes(100_000))
         stream.end()
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         assert len(answer.body) == 100_000
 
 
@@ -169,7 +169,7 @@ async def test_respond_takes_a_body_larger_than_the_window() -> None:
 
     async with connected(large, window=65535) as (_, client):
         answer = client.request("GET", "/")
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         assert len(answer.body) == 3_000_000
         assert answer.headers["content-length"] == "3000000"
 
@@ -181,7 +181,7 @@ async def test_a_handler_that_fails_or_forgets_is_answered_for(caplog: pytest.Lo
 
     async with connected(broken) as (_, client):
         answers = [client.request("GET", "/raise"), client.request("GET", "/forget")]
-        await wait_for(lambda: all(answer.ended for answer in answers))
+        await until(lambda: all(answer.ended for answer in answers))
         assert [answer.status for answer in answers] == [500, 500]
 
 
@@ -205,9 +205,9 @@ async def test_a_cancelled_request_cancels_its_handler() -> None:
     slow = Slow()
     async with connected(slow) as (_, client):
         answer = client.request("POST", "/machine/map", b"{}")
-        await wait_for(lambda: slow.running)
+        await until(lambda: slow.running)
         client.cancel(answer)
-        await wait_for(lambda: slow.cancelled)
+        await until(lambda: slow.cancelled)
 
 
 async def test_a_request_that_is_cancelled_at_once_is_never_handled() -> None:
@@ -216,7 +216,7 @@ async def test_a_request_that_is_cancelled_at_once_is_never_handled() -> None:
         answer = client.request("POST", "/machine/map", b"{}", end=False)
         client.cancel(answer)
         ping = client.request("GET", "/later")
-        await wait_for(lambda: slow.running)
+        await until(lambda: slow.running)
         assert slow.running == 1
         assert not ping.ended
 
@@ -230,11 +230,11 @@ async def test_a_lost_connection_cancels_handlers_and_closes_streams() -> None:
     async with connected(handler) as (opened, client):
         client.request("GET", "/slow")
         client.request("POST", "/machine/map", b"{}")
-        await wait_for(lambda: slow.running and poll.streams)
+        await until(lambda: slow.running and poll.streams)
         client.writer.transport.abort()
-        await wait_for(lambda: slow.cancelled and poll.closed)
+        await until(lambda: slow.cancelled and poll.closed)
         assert not poll.streams[0].write(b"x")
-        await wait_for(lambda: opened.edge.connections == 0)
+        await until(lambda: opened.edge.connections == 0)
 
 
 async def test_a_callback_that_fails_harms_nobody() -> None:
@@ -245,12 +245,12 @@ async def test_a_callback_that_fails_harms_nobody() -> None:
 
     async with connected(poll) as (_, client):
         first, second = client.request("GET", "/1"), client.request("GET", "/2")
-        await wait_for(lambda: len(poll.streams) == 2)
+        await until(lambda: len(poll.streams) == 2)
         poll.streams[0].on_close = fail
         client.cancel(first)
-        await wait_for(lambda: poll.streams[0].closed)
+        await until(lambda: poll.streams[0].closed)
         assert poll.streams[1].write(b"fine")
-        await wait_for(lambda: second.body == b"fine")
+        await until(lambda: second.body == b"fine")
 
 
 async def test_a_rotated_key_serves_old_and_new_clients() -> None:
@@ -259,7 +259,7 @@ async def test_a_rotated_key_serves_old_and_new_clients() -> None:
         opened.edge.use_keys(ServerKeys(fresh, accepted=[SERVER]))
         client = await dial(opened.port)
         answer = client.request("GET", "/")
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         await client.close()
 
 
@@ -275,7 +275,7 @@ async def test_an_accepted_socket_can_be_handed_over_with_its_first_bytes() -> N
         client = Client(reader, writer, window=65535)
         client.begin(Sealer(channel.client_to_server), Opener(channel.server_to_client), b"")
         answer = client.request("GET", "/adopted")
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         await client.close()
 
 
@@ -304,11 +304,11 @@ async def test_drain_ends_streams_and_finishes_answers() -> None:
         stream, slow = client.request("POST", "/machine/map"), client.request("GET", "/slow")
         await poll.first()
         draining = asyncio.create_task(opened.edge.drain(5.0))
-        await wait_for(lambda: (client.goaway, stream.ended) == (0, True))
+        await until(lambda: (client.goaway, stream.ended) == (0, True))
         late = client.request("GET", "/late")
-        await wait_for(lambda: late.reset is not None)
+        await until(lambda: late.reset is not None)
         release.set()
-        await wait_for(lambda: slow.ended and client.closed)
+        await until(lambda: slow.ended and client.closed)
         await draining
         assert (slow.status, late.reset) == (200, 7)
         assert poll.closed == poll.streams
@@ -321,9 +321,9 @@ async def test_drain_closes_what_does_not_go() -> None:
     slow = Slow()
     async with connected(slow, Limits(sweep_seconds=0.05, linger_seconds=0.1)) as (opened, client):
         client.request("GET", "/")
-        await wait_for(lambda: slow.running)
+        await until(lambda: slow.running)
         await opened.edge.drain(0.1)
-        await wait_for(lambda: client.closed and slow.cancelled)
+        await until(lambda: client.closed and slow.cancelled)
         assert opened.edge.connections == 0
 
 

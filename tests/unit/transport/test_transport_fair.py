@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from noise_client import wait_for
+from tests.waiting import until
 
 from headscale_saas.transport.fair import FairQueue
 
@@ -42,7 +42,7 @@ async def test_lanes_take_turns_and_so_does_the_work_in_one() -> None:
     queue.submit("a", lambda: order.append("a-last"))
     queue.submit("b", steps("b", 2))
     assert len(queue) == 3
-    await wait_for(lambda: not queue)
+    await until(lambda: not queue)
     assert order == ["a0", "b0", "a-last", "a1", "b1", "a2"]
 
 
@@ -52,7 +52,7 @@ async def test_a_turn_is_long_enough_for_many_small_steps() -> None:
     for lane in "ab":
         for _ in range(4):
             queue.submit(lane, clock.spends(0.001, lambda lane=lane: order.append(lane)))  # type: ignore[misc]
-    await wait_for(lambda: not queue)
+    await until(lambda: not queue)
     assert "".join(order) == "aaabbbab"
 
 
@@ -60,7 +60,7 @@ async def test_a_long_lane_is_served_from_its_newest_end() -> None:
     queue, order = FairQueue(asyncio.get_running_loop(), patience=2), list[int]()
     for number in range(5):
         queue.submit("strangers", lambda number=number: order.append(number))  # type: ignore[misc]
-    await wait_for(lambda: not queue)
+    await until(lambda: not queue)
     assert order == [4, 3, 2, 0, 1]
 
 
@@ -80,12 +80,12 @@ async def test_a_share_is_kept_only_while_others_wait() -> None:
     queue = FairQueue(slow, slice_seconds=0, share=0.25, others_wait=lambda: others[0], clock=clock)
     for _ in range(2):
         queue.submit("x", clock.spends(0.001, lambda: None))
-    await wait_for(lambda: not queue)
+    await until(lambda: not queue)
     assert pauses == [pytest.approx(0.003)]
     others[0] = False
     for _ in range(2):
         queue.submit("x", clock.spends(0.001, lambda: None))
-    await wait_for(lambda: not queue)
+    await until(lambda: not queue)
     slow.close()
     assert len(pauses) == 2  # of the time before only
 
@@ -105,7 +105,7 @@ async def test_a_slice_ends_after_its_time() -> None:
             loop.call_soon(turn)
 
     loop.call_soon(turn)
-    await wait_for(lambda: not len(queue))
+    await until(lambda: not len(queue))
     assert [done.count(number) for number in sorted(set(done))] == [3, 3]
 
 
@@ -116,7 +116,7 @@ async def test_without_a_slice_one_step_runs_in_each_turn() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert len(ran) <= 2
-    await wait_for(lambda: ran == [0, 1, 2])
+    await until(lambda: ran == [0, 1, 2])
 
 
 async def test_a_share_leaves_the_rest_of_the_time() -> None:
@@ -132,7 +132,7 @@ async def test_a_share_leaves_the_rest_of_the_time() -> None:
 
     for index in range(20):
         queue.submit(index, burn)
-    await wait_for(lambda: not len(queue))
+    await until(lambda: not len(queue))
     assert busy / (time.monotonic() - started) < 0.4
 
 
@@ -144,7 +144,7 @@ async def test_failing_work_does_not_stop_the_queue(caplog: pytest.LogCaptureFix
 
     queue.submit("a", fail)
     queue.submit("a", lambda: ran.append(1))
-    await wait_for(lambda: ran)
+    await until(lambda: ran)
     assert "queued work failed" in caplog.text
 
 
@@ -157,7 +157,7 @@ async def test_work_may_submit_for_its_own_key() -> None:
 
     queue.submit("a", first)
     queue.submit("a", lambda: order.append("second"))
-    await wait_for(lambda: len(order) == 3)
+    await until(lambda: len(order) == 3)
     assert order == ["first", "second", "third"]
 
 

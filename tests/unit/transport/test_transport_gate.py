@@ -15,8 +15,8 @@ from noise_client import (
     hang_up,
     initiation,
     upgrade_request,
-    wait_for,
 )
+from tests.waiting import until
 
 from headscale_saas.tailcfg.keys import MachineKey, PrivateKey
 from headscale_saas.transport.fair import FairQueue, Work
@@ -78,38 +78,38 @@ async def test_a_thousand_connections_at_once_are_all_answered() -> None:
     async with door(limits=Limits(before_handshake=1)) as opened, asyncio.timeout(20):
         gate = opened.edge._context.gate
         first = await asyncio.open_connection("127.0.0.1", opened.port)
-        await wait_for(lambda: opened.edge.counts.connections == 1)
+        await until(lambda: opened.edge.counts.connections == 1)
         async with asyncio.TaskGroup() as group:
             asked = [
                 group.create_task(ask(malformed if number < STORM // 2 else sound)) for number in range(STORM)
             ]
-            await wait_for(lambda: gate.waiting() == STORM)
+            await until(lambda: gate.waiting() == STORM)
             await hang_up(first[1])
         answers = [task.result() for task in asked]
         assert answers == [b"400"] * (STORM // 2) + [b"101"] * (STORM // 2)
         assert gate.waiting() == 0
-        await wait_for(lambda: not opened.edge.connections)
+        await until(lambda: not opened.edge.connections)
 
 
 async def test_those_who_leave_while_they_wait_leave_no_trace() -> None:
     async with door(limits=Limits(before_handshake=1)) as opened:
         idle = await asyncio.open_connection("127.0.0.1", opened.port)
-        await wait_for(lambda: opened.edge.counts.connections == 1)
+        await until(lambda: opened.edge.counts.connections == 1)
         for _ in range(3):
             _, writer = await asyncio.open_connection("127.0.0.1", opened.port)
             await hang_up(writer)
         last = asyncio.create_task(dial(opened.port))
-        await wait_for(lambda: opened.edge._context.gate.waiting() == 4)
+        await until(lambda: opened.edge._context.gate.waiting() == 4)
         await hang_up(idle[1])
         client = await last
         await client.close()
-        await wait_for(lambda: not opened.edge._context.gate._at_work)
+        await until(lambda: not opened.edge._context.gate._at_work)
 
 
 async def test_who_sends_too_much_while_it_waits_is_cut_off() -> None:
     async with door(limits=Limits(before_handshake=1, held_bytes=1000)) as opened:
         idle = await asyncio.open_connection("127.0.0.1", opened.port)
-        await wait_for(lambda: opened.edge.counts.connections == 1)
+        await until(lambda: opened.edge.counts.connections == 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         writer.write(b"x" * 2000)
         with contextlib.suppress(ConnectionResetError):

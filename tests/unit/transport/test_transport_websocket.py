@@ -12,8 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from noise_client import Client, door, hang_up, initiation, upgrade_request, wait_for
+from noise_client import Client, door, hang_up, initiation, upgrade_request
 from test_transport_attacks import exchange
+from tests.waiting import until
 from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
@@ -79,7 +80,7 @@ async def browser(limits: Limits | None = None) -> AsyncIterator[tuple[WebSocket
         assert b"tailscale-control-protocol" in head
         assert b"deflate" not in head
         client = WebSocketClient(reader, writer)
-        await wait_for(lambda: len(b"".join(client.messages)) > 51)
+        await until(lambda: len(b"".join(client.messages)) > 51)
         buffer = bytearray(b"".join(client.messages))
         channel = noise.take(buffer)
         assert channel is not None
@@ -114,7 +115,7 @@ async def test_a_browser_is_served_however_it_cuts_its_messages(size: int) -> No
                 reader.feed_data(ws.messages.pop(0))
             return answer.ended
 
-        await wait_for(arrived)
+        await until(arrived)
         assert answer.status == 200
         assert client.early.challenge is None
         reader.feed_eof()
@@ -123,29 +124,29 @@ async def test_a_browser_is_served_however_it_cuts_its_messages(size: int) -> No
 async def test_a_text_message_closes() -> None:
     async with browser() as (ws, _, _):
         ws.send(TextMessage("hello"))
-        await wait_for(lambda: ws.closed == 1003)
+        await until(lambda: ws.closed == 1003)
 
 
 async def test_a_damaged_frame_closes() -> None:
     async with browser() as (ws, _, _):
         ws.writer.write(b"\xff\xff\xff\xff")
-        await wait_for(lambda: ws.closed is not None)
+        await until(lambda: ws.closed is not None)
 
 
 async def test_pings_are_answered_and_rationed() -> None:
     async with browser(Limits(pings=Rate(5, 60.0))) as (ws, _, _):
         for _ in range(5):
             ws.send(Ping(b"x"))
-        await wait_for(lambda: len(ws.others) == 5)
+        await until(lambda: len(ws.others) == 5)
         assert all(isinstance(event, Pong) for event in ws.others)
         ws.send(Ping(b"x"))
-        await wait_for(lambda: ws.closed == 1008)
+        await until(lambda: ws.closed == 1008)
 
 
 async def test_a_polite_goodbye_is_returned() -> None:
     async with browser() as (ws, _, _):
         ws.send(CloseConnection(code=1000))
-        await wait_for(lambda: ws.closed == 1000)
+        await until(lambda: ws.closed == 1000)
 
 
 @pytest.mark.parametrize(
@@ -203,5 +204,5 @@ async def test_tls_without_alpn(tmp_path: Path) -> None:
         client = Client(reader, writer, window=1 << 20)
         client.begin(Sealer(channel.client_to_server), Opener(channel.server_to_client), b"")
         answer = client.request("GET", "/over/tls")
-        await wait_for(lambda: answer.ended)
+        await until(lambda: answer.ended)
         await client.close()
