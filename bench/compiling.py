@@ -21,8 +21,7 @@ from msgspec.structs import replace
 
 from bench.policies import Scene, node_of, scene
 from bench.server import pinned
-from headscale_saas.netmap.members import changed_filters
-from headscale_saas.policy import Audience, Compiled, advance, compile_policy
+from headscale_saas.policy import Audience, Compiled, advance, changed_chunks, compile_policy
 from headscale_saas.tailcfg.codec import encode
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import Node, NodeId
@@ -140,7 +139,8 @@ def _step(
 
 def _difference(before: Compiled, after: Compiled, kind: Audience) -> int:
     """Bytes that viewers of a class must be sent of their filter."""
-    return len(changed_filters(before.filters(kind), after.filters(kind)) or b"")
+    changes = changed_chunks(before.filters(kind), after.filters(kind))
+    return len(encode(changes)) if changes else 0
 
 
 def _memory(state: TailnetState) -> float:

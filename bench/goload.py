@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,8 @@ class Load:
     before: Usage
     rounds: int
     source: str
+    standing: int = 0
+    """Clients that are there besides, from another program."""
     phases: dict[str, Phase] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
@@ -65,11 +67,25 @@ def program() -> tuple[Path | None, str]:
     return (built, "") if done.returncode == 0 else (None, f"building it failed: {done.stderr[-300:]}")
 
 
-def run(binary: Path, server: Server, key: str, clients: int, *, rounds: int, cores: set[int]) -> Load:
-    """All phases with that many clients. Raises RuntimeError if the program fails or takes half an hour."""
+def run(
+    binary: Path,
+    server: Server,
+    keys: Sequence[str],
+    clients: int,
+    *,
+    rounds: int = 10,
+    cores: set[int],
+    phases: str = PHASES,
+    gap_seconds: float = 2.0,
+) -> Load:
+    """These phases with that many clients. Client number i has the key i, or begins anew with them; one's
+    changes are waited for at those with the same key. More than 1,500 keys are no command line.
+
+    Raises RuntimeError if the program fails or takes half an hour.
+    """
     pids = ",".join(f"{name}={pid}" for name, pid in server.trees)
-    command = [str(binary), "-url", server.url, "-key", key, "-n", str(clients), "-pids", pids]
-    command += ["-rounds", str(rounds), "-phases", PHASES]
+    command = [str(binary), "-url", server.url, "-key", ",".join(keys), "-n", str(clients), "-pids", pids]
+    command += ["-rounds", str(rounds), "-phases", phases, "-gap", f"{gap_seconds}s"]
     load = Load(clients, server.usage(), rounds, "official client code (goswarm)")
     with _started(command, cores) as process:
         assert process.stdout

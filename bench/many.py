@@ -1,49 +1,61 @@
-"""Many small tailnets: what a client weighs, what a change costs, how long a storm of all lasts."""
+"""Many small tailnets: what a client weighs, what a change costs, how long a storm of half of them lasts.
 
-import os
-from dataclasses import dataclass
+One half stands by: it joins first and then keeps its polls open. The other half is what is measured.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import uvloop
 
-from bench.goload import Load, Meter
-from bench.ownload import measured
-from bench.server import Server
+from bench import goload
+from bench.goload import Load
+from bench.server import Server, pinned
 from bench.tailnets import auth_keys
-from headscale_saas.swarm.crowd import Crowd, raise_file_limit
-from headscale_saas.swarm.plan import Plan
+from headscale_saas.swarm.crowd import raise_file_limit
 
-CHANGES = 200
-
-
-@dataclass
-class Many:
-    tailnets: int
-    clients: int
-    load: Load
-    clean: bool
+ROUNDS = 100
+GAP_SECONDS = 0.1
+STAY = "60m"
 
 
-def run(server: Server, tailnets: int, each: int) -> Many:
+def run(server: Server, tailnets: int, each: int, cores: set[int]) -> Load:
+    """Raises RuntimeError without the Go program: our own swarm would be what is measured."""
+    binary, why = goload.program()
+    if binary is None:
+        raise RuntimeError(f"many tailnets need goswarm: {why}")
     raise_file_limit()
-    return uvloop.run(_run(server, tailnets, each))
+    keys = uvloop.run(auth_keys(server, "many", tailnets))
+    half, before = tailnets // 2, server.usage()
+    stay = _stay(binary, server, keys[:half], half * each, cores)
+    try:
+        load = goload.run(
+            binary,
+            server,
+            keys[half:],
+            (tailnets - half) * each,
+            rounds=ROUNDS,
+            cores=cores,
+            gap_seconds=GAP_SECONDS,
+        )
+    finally:
+        stay.kill()
+        stay.wait()
+    return replace(load, standing=half * each, before=before)
 
 
-async def _run(server: Server, tailnets: int, each: int) -> Many:
-    keys = await auth_keys(server, "many", tailnets)
-    plan = Plan(
-        server.url,
-        keys,
-        clients=tailnets * each,
-        rounds=CHANGES,
-        concurrency=32,
-        pause_seconds=0.01,
-        limit_seconds=300,
+def _stay(
+    binary: Path, server: Server, keys: Sequence[str], clients: int, cores: set[int]
+) -> "subprocess.Popen[str]":
+    """Returns when all have joined."""
+    command = [str(binary), "-url", server.url, "-key", ",".join(keys), "-n", str(clients)]
+    command += ["-phases", "W1,W6", "-idle", STAY]
+    process = subprocess.Popen(
+        pinned(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    crowd = Crowd(plan)
-    load = Load(plan.clients, server.usage(), CHANGES, "our own swarm")
-    meter = Meter(server, os.getpid())
-    for step in (crowd.join, crowd.idle, crowd.endpoint, crowd.storm):
-        await measured(step(), crowd, load, meter)
-    report = await crowd.finish()
-    load.lines += report.verdict()
-    return Many(tailnets, plan.clients, load, report.is_clean)
+    assert process.stdout
+    if not any(line.startswith("W1 ") for line in process.stdout):
+        raise RuntimeError("goswarm failed")
+    return process

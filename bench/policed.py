@@ -1,6 +1,8 @@
 """One tailnet under a policy: the workloads W1 to W4 among those who see each other, and W7, a new policy.
 
-The load is our own swarm: its clients belong to many users and tags, and each knows who must hear of it.
+Where many come at once (W1, W4) the load is the Go program, if it is here: our own swarm would be what is
+measured. It does not know who must hear of whom, so the rest is our swarm's, on a server of its own; there
+each client knows whom it sees. In both the clients belong to many users and tags; the Go program routes nothing.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from datetime import timedelta
 import uvloop
 from msgspec.structs import replace
 
+from bench import goload
 from bench.goload import Load, Meter
 from bench.ownload import measured
 from bench.policies import Owner, Scene, node_of, scene
@@ -56,9 +59,31 @@ class Policed:
     clean: bool
 
 
-def run(server: Server, kind: str, clients: int, rounds: int) -> Policed:
+def crowd(server: Server, kind: str, clients: int, cores: set[int]) -> Load | None:
+    """All join at once, rest, and reconnect at once, by the Go program; None if it is not to be had."""
+    binary, _ = goload.program()
+    if binary is None:
+        return None
+    made = scene(kind, clients)
+    keys = uvloop.run(_keys(server, made))
+    each = [keys[owner] for owner in made.owners]
+    return goload.run(binary, server, each, clients, cores=cores, phases="W1,W6,W4")
+
+
+async def _keys(server: Server, made: Scene) -> Mapping[Owner, str]:
+    async with _admin(server) as admin:
+        return await _prepare(admin, made)
+
+
+def run(server: Server, kind: str, clients: int, rounds: int, crowded: Load | None) -> Policed:
+    """`crowded`: its phases are taken instead of our own swarm's."""
     raise_file_limit()
-    return uvloop.run(_run(server, scene(kind, clients), rounds))
+    policed = uvloop.run(_run(server, scene(kind, clients), rounds))
+    if crowded is not None:
+        policed.load.phases |= crowded.phases
+        policed.load.before = crowded.before
+        policed.load.source = "W1, W4, W6 official client code (goswarm), else our own swarm"
+    return policed
 
 
 async def _run(server: Server, made: Scene, rounds: int) -> Policed:

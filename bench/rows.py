@@ -40,7 +40,7 @@ def _idling(load: Load) -> str:
 def _memory(load: Load) -> str:
     """Growth from before the first client until after the idle time; PostgreSQL's grows with its cache."""
     after = load.phases["W6"].after
-    server = (after.server_kib - load.before.server_kib) / load.clients
+    server = (after.server_kib - load.before.server_kib) / (load.clients + load.standing)
     return f"{number(server)} ({number((after.postgres_kib - load.before.postgres_kib) / 1024)} MiB)"
 
 

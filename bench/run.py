@@ -80,16 +80,16 @@ def _one(options: argparse.Namespace, clients: int, cores: set[int], workers: in
     with serving(cores, workers=workers) as server:
         key = server.auth_key("bench")
         if binary:
-            return goload.run(binary, server, key, clients, rounds=options.rounds, cores={LOAD_CORE})
+            return goload.run(binary, server, [key], clients, rounds=options.rounds, cores={LOAD_CORE})
         say(f"(Load by our own swarm instead of the official client's code: {why}.)\n")
         return ownload.run(server, (key,), clients, rounds=options.rounds)
 
 
-def _many(options: argparse.Namespace) -> many.Many:
+def _many(options: argparse.Namespace) -> Load:
     with serving({SERVER_CORE}) as server:
-        found = many.run(server, options.tailnets, options.each)
-    say(f"## {options.tailnets:,} tailnets of {options.each}; clean: {found.clean}\n")
-    say(table([found.load], [f"{found.clients:,} clients"]) + "\n")
+        found = many.run(server, options.tailnets, options.each, {LOAD_CORE})
+    say(f"## {options.tailnets:,} tailnets of {options.each}: half of them stand by\n")
+    say(table([found], [f"{found.clients:,} of {found.clients + found.standing:,} clients"]) + "\n")
     return found
 
 
@@ -119,7 +119,9 @@ def _policed(options: argparse.Namespace) -> list[policed.Policed]:
     found = []
     for kind, count in [(kind, count) for kind in options.policy for count in options.clients]:
         with serving({SERVER_CORE}) as server:
-            found.append(policed.run(server, kind, count, options.rounds))
+            crowded = policed.crowd(server, kind, count, {LOAD_CORE})
+        with serving({SERVER_CORE}) as server:
+            found.append(policed.run(server, kind, count, options.rounds, crowded))
     heads = [f"{one.kind}, {one.load.clients}" for one in found]
     say("## One tailnet under a policy, one worker\n")
     say(table([one.load for one in found], heads) + "\n")
