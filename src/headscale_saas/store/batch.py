@@ -1,6 +1,6 @@
 """One write transaction: lock the tailnet's head, run the verbs, write version, log and audit, commit.
 
-Up to five round trips for a verb of one statement: begin, head, the statement, log, commit.
+Five round trips for a verb of one statement: begin, head, the statement, log and audit, commit.
 """
 
 import asyncio
@@ -22,25 +22,39 @@ ALIVE = "($2::bigint = 0 or exists (select from processes p where p.number = $2 
 READ_HEAD = f"select {HEAD}, now() as now, {ALIVE} as alive from tailnets t where t.id = $1"
 LOCK_HEAD = f"{READ_HEAD} for no key update of t"
 
-WRITE_LOG = f"""
-with head as (
+LOGGED = f"""
+head as (
   update tailnets set version = version + 1 where id = $1 and {ALIVE} returning version, cluster_id
+), logged as (
+  insert into changes (tailnet_id, version, cluster_id, process, at, nodes, users, settings, policy)
+  select $1, version, cluster_id, $2, now(), $3::bigint[], $4::bigint[], $5, $6 from head
+  returning version
 )
-insert into changes (tailnet_id, version, cluster_id, process, at, nodes, users, settings, policy)
-select $1, version, cluster_id, $2, now(), $3::bigint[], $4::bigint[], $5, $6 from head
-returning version
 """
-WRITE_AUDIT = """
-with head as (
-  update tailnet_settings set next_audit_id = next_audit_id + cardinality($3::text[])
-  where tailnet_id = $1 returning next_audit_id - cardinality($3::text[]) - 1 as last, cluster_id
+AUDITED = """
+place as (
+  update tailnet_settings set next_audit_id = next_audit_id + cardinality({0})
+  where tailnet_id = $1 returning next_audit_id - cardinality({0}) - 1 as last, cluster_id
+), audited as (
+  insert into audit (
+    tailnet_id, id, cluster_id, process, at, actor_kind, actor, origin, action, target, detail
+  )
+  select $1, place.last + e.i, place.cluster_id, $2, now(),
+    e.kind, e.actor, e.origin, e.action, e.target, e.detail
+  from place, unnest({0}, {1}, {2}, {3}, {4}, {5})
+    with ordinality as e(kind, actor, origin, action, target, detail, i)
 )
-insert into audit (tailnet_id, id, cluster_id, process, at, actor_kind, actor, origin, action, target, detail)
-select $1, head.last + e.i, head.cluster_id, $2, now(),
-  e.kind, e.actor, e.origin, e.action, e.target, e.detail
-from head, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-  with ordinality as e(kind, actor, origin, action, target, detail, i)
 """
+
+
+def _audited(first: int) -> str:
+    """With its six columns as the parameters from this number on."""
+    return AUDITED.format(*(f"${number}::text[]" for number in range(first, first + 6)))
+
+
+WRITE_LOG = f"with {LOGGED} select version from logged"
+WRITE_AUDIT = f"with {_audited(3)} select null::bigint"
+WRITE_BOTH = f"with {LOGGED}, {_audited(7)} select version from logged"
 
 Verb = Callable[[TailnetTx], Awaitable[Any]]
 
@@ -147,34 +161,32 @@ class Batch:
             return None  # the pool rolls back
         touched = [tx.touched for _, tx, _ in self._done if tx.is_touched]
         entries = [entry for _, tx, _ in self._done for entry in tx.audits]
-        version = await self._log(union(touched)) if touched else None
-        if entries:
-            await self._audit(entries)
+        version = await self._record(union(touched) if touched else None, entries)
         await self._commit()
         return version
 
-    async def _log(self, touched: Touched) -> Version:
+    async def _record(self, touched: Touched | None, entries: list[Entry]) -> Version | None:
+        """Version, log row and audit rows, in one round trip."""
+        columns = [list(column) for column in zip(*entries, strict=True)]
+        log = [] if touched is None else _log_row(touched)
+        if not log and not columns:
+            return None
+        sql = WRITE_BOTH if log and columns else WRITE_LOG if log else WRITE_AUDIT
         version: Version | None = await self._connection.fetchval(
-            WRITE_LOG,
-            self._tailnet,
-            self._process,
-            sorted(touched.nodes),
-            sorted(touched.users),
-            touched.settings,
-            touched.policy,
+            sql, self._tailnet, self._process, *log, *columns
         )
-        if version is None:
+        if log and version is None:
             raise fenced()
         return version
-
-    async def _audit(self, entries: list[Entry]) -> None:
-        columns = [list(column) for column in zip(*entries, strict=True)]
-        await self._connection.execute(WRITE_AUDIT, self._tailnet, self._process, *columns)
 
     async def _commit(self) -> None:
         is_durable = any(request.durable for request, _, _ in self._done)
         relax = "" if is_durable else "set local synchronous_commit = off; "
         await commit(self._connection, f"{relax}commit")
+
+
+def _log_row(touched: Touched) -> list[object]:
+    return [sorted(touched.nodes), sorted(touched.users), touched.settings, touched.policy]
 
 
 async def commit(connection: Connection, sql: str = "commit") -> None:
