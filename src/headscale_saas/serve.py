@@ -9,7 +9,7 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -51,7 +51,7 @@ from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailcfg.maps import MapRequest
 from headscale_saas.tailcfg.register import RegisterRequest
 from headscale_saas.tailnet.changes import NOTHING
-from headscale_saas.tailnet.model import Node, TailnetId, Version
+from headscale_saas.tailnet.model import Node, NodeId, TailnetId, Version
 from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.server import Edge
 from headscale_saas.transport.tls import server_context
@@ -94,7 +94,7 @@ class Worker:
         self._derp.changed = self._derp_map_changed
         self._cache = Cache(database, self._environment(self._derp.current))
         self._presence = Presence(
-            partial(presence_actions.admit, database, database.process),
+            self._admit,
             partial(presence_actions.ended, database),
             self._doorbell.ring_sessions,
         )
@@ -215,6 +215,16 @@ class Worker:
     async def _ping(self) -> None:
         async with self._database.directory() as tx:
             await tx.fetchval("select 1")
+
+    async def _admit(
+        self, tailnet: TailnetId, nodes: Sequence[NodeId]
+    ) -> Mapping[NodeId, presence_actions.Admitted]:
+        snapshot = self._cache.get(tailnet)
+        known = snapshot.state.nodes if snapshot else {}
+        seem_offline = any(node not in known or not known[node].online for node in nodes)
+        return await presence_actions.admit(
+            self._database, self._database.process, tailnet, nodes, seem_offline=seem_offline
+        )
 
     async def _lookup(self, key: NodeKey) -> directory.NodeRef | None:
         async with self._database.directory() as tx:

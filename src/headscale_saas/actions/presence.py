@@ -29,15 +29,28 @@ class Admitted(msgspec.Struct, frozen=True):
 
 
 async def admit(
-    db: Database, process: ProcessNumber, tailnet: TailnetId, nodes: Collection[NodeId]
+    db: Database,
+    process: ProcessNumber,
+    tailnet: TailnetId,
+    nodes: Collection[NodeId],
+    *,
+    seem_offline: bool = False,
 ) -> dict[NodeId, Admitted]:
     """Counts new map streams in; nodes that were offline come online (that alone makes a version).
 
-    A node that is missing in the answer does not exist, or has a newer stream already: end its stream.
+    Where they `seem_offline` it is one write from the start, else mostly none. A node that is missing in the
+    answer does not exist, or has a newer stream already: end its stream.
     """
+    if seem_offline:
+
+        async def enter(tx: TailnetTx) -> dict[NodeId, Admitted]:
+            admitted = await _connect(tx, process, nodes)
+            tx.touch(nodes=await sessions.show_online(tx, list(admitted)))
+            return admitted
+
+        return await db.write(tailnet, SYSTEM, enter)
     async with db.unversioned(tailnet) as tx:
-        rows = await sessions.connect(tx, nodes, process)
-        admitted = {row["node_id"]: Admitted(row["token"], row["previous"]) for row in rows}
+        admitted = await _connect(tx, process, nodes)
         # In a statement of its own: `settle` may have taken a node offline while we waited for its row.
         offline = await sessions.offline_among(tx, list(admitted))
     if offline:
@@ -47,6 +60,13 @@ async def admit(
 
         await db.write(tailnet, SYSTEM, show)
     return admitted
+
+
+async def _connect(
+    tx: TailnetTx, process: ProcessNumber, nodes: Collection[NodeId]
+) -> dict[NodeId, Admitted]:
+    rows = await sessions.connect(tx, nodes, process)
+    return {row["node_id"]: Admitted(row["token"], row["previous"]) for row in rows}
 
 
 async def ended(db: Database, tailnet: TailnetId, tokens: Mapping[NodeId, int]) -> None:
