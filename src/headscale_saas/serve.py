@@ -26,6 +26,7 @@ from headscale_saas.clock import SystemClock
 from headscale_saas.config import Config
 from headscale_saas.config.addresses import host_of
 from headscale_saas.control import side
+from headscale_saas.control.arrivals import Arrivals
 from headscale_saas.control.fetches import Fetches
 from headscale_saas.control.machine import Machine
 from headscale_saas.control.map import Map
@@ -268,8 +269,10 @@ class Worker:
 
     def _make_machine(self) -> Machine:
         """Everything that nodes may ask inside Noise."""
+        arrivals = Arrivals(self._loop.time)
         mapper = Map(
             self._lookup,
+            arrivals,
             self._report,
             self._cache,
             self._follower,
@@ -278,7 +281,9 @@ class Worker:
         )
         return Machine(
             {
-                ("POST", "/machine/register"): Register(self._decide, self._config.server_url.rstrip("/")),
+                ("POST", "/machine/register"): Register(
+                    self._decide, arrivals, self._config.server_url.rstrip("/")
+                ),
                 ("POST", "/machine/map"): mapper,
                 ("POST", "/machine/update-health"): side.accepted,
                 ("POST", "/machine/audit-log"): side.accepted,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from headscale_saas.access import credentials
 from headscale_saas.access.credentials import Credential
-from headscale_saas.actions import places
+from headscale_saas.actions import places, repeats
 from headscale_saas.actions.approvals import PolicyOf, may_have_tags, with_approved_routes
 from headscale_saas.actions.misses import REFUSALS
 from headscale_saas.actions.outcome import Declined, KeyExpired, Registered
@@ -100,7 +100,8 @@ async def registered(tx: TailnetTx, node: Node, user: User | None = None) -> Reg
     owner = user if user is not None and user.id == node.user_id else None
     if owner is None and node.user_id is not None:
         owner = await users.get(tx, node.user_id)
-    return Registered(tailnet=tx.tailnet, node=node, user=owner)
+    version = tx.next_version if tx.is_touched else tx.head.version
+    return Registered(tailnet=tx.tailnet, version=version, node=node, user=owner)
 
 
 async def note_foreign_key(tx: TailnetTx, credential: Credential, join: Join) -> None:
@@ -170,7 +171,7 @@ async def _enter(entrance: Entrance, grant: Grant | None) -> Registered | KeyExp
     else:
         node = await _renew(entrance, grant, admission)
     tx.touch(nodes=[node.id])
-    tx.audit("node.register", f"node {node.id}", _detail(entrance, grant, admission))
+    repeats.note(tx, "node.register", node, _detail(entrance, grant, admission))
     return await registered(tx, node, user)
 
 

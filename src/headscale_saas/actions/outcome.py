@@ -2,13 +2,14 @@
 
 import msgspec
 
-from headscale_saas.tailnet.model import Node, TailnetId, User
+from headscale_saas.tailnet.model import Node, TailnetId, User, Version
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
-    """The device is the node now. `user` is None for a tagged node."""
+    """The device is the node now, as of this version. `user` is None for a tagged node."""
 
     tailnet: TailnetId
+    version: Version
     node: Node
     user: User | None
 

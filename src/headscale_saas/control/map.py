@@ -8,6 +8,7 @@ stream.
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from headscale_saas.control.arrivals import Arrivals
 from headscale_saas.control.fetches import Fetches
 from headscale_saas.control.request import Request
 from headscale_saas.errors import Invalid, NotFound, Refused
@@ -35,6 +36,7 @@ class Map:
     def __init__(
         self,
         lookup: Lookup,
+        arrivals: Arrivals,
         report: Report,
         cache: Cache,
         follower: Follower,
@@ -42,6 +44,7 @@ class Map:
         fetches: Fetches,
     ) -> None:
         self._lookup = lookup
+        self._arrivals = arrivals
         self._report = report
         self._cache = cache
         self._follower = follower
@@ -65,9 +68,7 @@ class Map:
 
     async def _find(self, machine: MachineKey, key: NodeKey) -> NodeRef:
         """The node with this key, on this machine. A stale cache is caught by what is done next."""
-        ref = self._cached(key)
-        if ref is None:
-            ref = await self._lookup(key)
+        ref = self._cached(key) or self._arrivals.take(key) or await self._lookup(key)
         if ref is None or ref.machine_key != machine:
             raise NotFound("node not found")
         return ref

@@ -14,10 +14,12 @@ from headscale_saas.actions.outcome import (
     Pending,
     Registered,
 )
+from headscale_saas.control.arrivals import Arrivals
 from headscale_saas.control.request import Request
 from headscale_saas.errors import Error, Unavailable
 from headscale_saas.netmap import identity
 from headscale_saas.observe import Ration, get_logger
+from headscale_saas.store.directory import NodeRef
 from headscale_saas.tailcfg.codec import decode, encode
 from headscale_saas.tailcfg.keys import MachineKey
 from headscale_saas.tailcfg.register import Login, RegisterRequest, RegisterResponse, User
@@ -36,8 +38,9 @@ Decide = Callable[[MachineKey, int, RegisterRequest, str], Awaitable[Outcome]]
 class Register:
     """`server_url` has no slash at its end; login links are made of it, never of what a client sent."""
 
-    def __init__(self, decide: Decide, server_url: str) -> None:
+    def __init__(self, decide: Decide, arrivals: Arrivals, server_url: str) -> None:
         self._register = decide
+        self._arrivals = arrivals
         self._server_url = server_url
 
     async def __call__(self, request: Request) -> None:
@@ -58,6 +61,8 @@ class Register:
                 machine = str(connection.machine)
                 log.info("registration_refused", code=error.code, machine=machine, left_out=left_out)
             return RegisterResponse(error=error.message)
+        if isinstance(outcome, Registered):
+            self._arrivals.note(_ref(outcome))
         return self._word(outcome)
 
     def _word(self, outcome: Outcome) -> RegisterResponse:
@@ -70,6 +75,17 @@ class Register:
                 return RegisterResponse(node_key_expired=True)
             case Declined(message=message):
                 return RegisterResponse(error=message)
+
+
+def _ref(outcome: Registered) -> NodeRef:
+    node = outcome.node
+    return NodeRef(
+        tailnet=outcome.tailnet,
+        node=node.id,
+        machine_key=node.machine_key,
+        node_key=node.node_key,
+        version=outcome.version,
+    )
 
 
 def _registered(node: Node, user: Member | None) -> RegisterResponse:
