@@ -10,6 +10,7 @@ register   a device asks to be let in: the one state machine of registration
 joins      letting a device in: with an auth key, or because a person approved it
 places     the addresses and the name a node is given
 leaving    a device logs out, or wants its key to expire sooner
+repeats    audit rows of what a device can do again and again
 misses     auth keys that lead nowhere, for the log
 logins     a login that waits for a person: begin, follow up, approve, reject
 report     what a connected node says of itself

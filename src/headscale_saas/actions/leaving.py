@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from headscale_saas.actions import joins
+from headscale_saas.actions import joins, repeats
 from headscale_saas.actions.outcome import Declined, KeyExpired, LoggedOut, Registered
 from headscale_saas.store import nodes
 from headscale_saas.store.transactions import TailnetTx
@@ -55,7 +55,7 @@ async def _log_out(tx: TailnetTx, node: Node, key: NodeKey) -> None:
         await expire(tx, node)
     else:
         return
-    tx.audit("node.logout", f"node {node.id}", {"ephemeral": node.ephemeral})
+    repeats.note(tx, "node.logout", node, {"ephemeral": node.ephemeral})
 
 
 async def _shorten(tx: TailnetTx, node: Node, wish: datetime) -> Node:
@@ -65,7 +65,7 @@ async def _shorten(tx: TailnetTx, node: Node, wish: datetime) -> Node:
     after = replace(node, expires_at=expires_at)
     await nodes.update(tx, node, after)
     tx.touch(nodes=[node.id])
-    tx.audit("node.shorten", f"node {node.id}", {"expires_at": str(expires_at)})
+    repeats.note(tx, "node.shorten", node, {"expires_at": str(expires_at)})
     return after
 
 

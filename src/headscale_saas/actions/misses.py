@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 from headscale_saas.observe import Ration, get_logger
+from headscale_saas.observe.ration import HOUR
 from headscale_saas.tailcfg.keys import MachineKey
 
 LINES_PER_MINUTE = 10
-ROWS_PER_MINUTE = 100
+ROWS_PER_HOUR = 500
 """Of one tailnet by one process; more than devices that share a spent key cause by themselves."""
 
-REFUSALS = Ration(ROWS_PER_MINUTE)
+REFUSALS = Ration(ROWS_PER_HOUR, seconds=HOUR)
 """For the audit rows of refused joins, by tailnet."""
 
 log = get_logger(__name__)

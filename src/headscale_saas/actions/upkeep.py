@@ -10,14 +10,14 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 
-from headscale_saas.actions import presence
+from headscale_saas.actions import presence, repeats
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.observe import get_logger
 from headscale_saas.store import addresses, audit, changelog, directory, due, logins, nodes
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
-from headscale_saas.tailnet.model import SYSTEM, NodeId, TailnetId
+from headscale_saas.tailnet.model import SYSTEM, TailnetId
 
 LEASE = "upkeep"
 LEASE_DURATION = timedelta(seconds=10)
@@ -79,7 +79,8 @@ async def _expire_nodes(db: Database, found: due.Due) -> None:
     async def expire(tx: TailnetTx) -> int:
         expired = await nodes.expire(tx, found.now, MOST_PER_TAILNET)
         tx.touch(nodes=expired)
-        _audit(tx, "node.expire", expired)
+        for node in expired:
+            repeats.note_by_time(tx, "node.expire", node, is_gone=False)
         return len(expired)
 
     await _each(db, found.expiring, expire)
@@ -92,7 +93,8 @@ async def _remove_ephemeral(db: Database, found: due.Due) -> None:
         if gone:
             await nodes.delete(tx, gone)
             tx.touch(nodes=gone)
-            _audit(tx, "node.delete", gone)
+            for node in gone:
+                repeats.note_by_time(tx, "node.delete", node, is_gone=True)
         return len(gone)
 
     await _each(db, found.abandoned, remove)
@@ -125,8 +127,3 @@ async def _each(db: Database, tailnets: Iterable[TailnetId], verb: Verb) -> None
             raise  # the database, not this tailnet
         except Exception:
             log.exception("upkeep_of_tailnet_failed", tailnet=tailnet)
-
-
-def _audit(tx: TailnetTx, action: str, touched: list[NodeId]) -> None:
-    for node in touched:
-        tx.audit(action, f"node {node}", {"reason": "time"})
