@@ -5,6 +5,7 @@ pytest's own limit comes later: it ends the whole process, and can only say that
 
 import asyncio
 import gc
+import warnings
 from collections.abc import Collection, Coroutine, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,16 +24,37 @@ class TooLate(AssertionError):
     """The test, or what it left behind, did not end."""
 
 
+class LeftOpen(AssertionError):
+    """The test passed, but did not close what it had opened."""
+
+
 def run(test: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Runs a test in a loop of its own, so nothing leaks from one to the next."""
+    """Runs a test in a loop of its own, so nothing leaks from one to the next. Raises what the test raises,
+    TooLate, or LeftOpen."""
     __tracebackhide__ = True
+    left: list[str] = []
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with ExitStack() as stack:
-        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        stack.callback(lambda: left.extend(close(runner)))
         try:
             runner.run(within(seconds, test))
         except TooLate:
             stack.pop_all()  # closing the loop would wait for the very task that does not end
             raise
+    if left:
+        raise LeftOpen("\n".join(left))
+
+
+def close(runner: asyncio.Runner) -> list[str]:
+    """Closes the loop and returns what had been left open in it.
+
+    uvloop warns of each before it closes it. A warning that is an error here keeps it from closing, and then
+    it waits for that connection for ever.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runner.close()
+    return [str(warning.message) for warning in caught]
 
 
 async def within(seconds: float, test: Coroutine[Any, Any, None]) -> None:
@@ -73,7 +95,7 @@ def places(task: asyncio.Task[Any]) -> list[str]:
         frame, beneath = _look(awaited)
         if frame is not None:
             found.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}")
-        elif beneath is None:
+        elif beneath is None and not found:
             found.append(repr(awaited))
         awaited = beneath
     return found

@@ -71,3 +71,21 @@ def test_what_the_test_raises_comes_through() -> None:
 
     with pytest.raises(pytest.skip.Exception, match="no reason"):
         limits.run(test(), 5)
+
+
+async def leak() -> None:
+    await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+
+
+def test_what_is_left_open_is_told_and_the_loop_is_closed() -> None:
+    with pytest.raises(limits.LeftOpen, match="unclosed"):
+        limits.run(leak(), 5)
+
+
+def test_what_is_left_open_does_not_hide_why_a_test_failed() -> None:
+    async def test() -> None:
+        await leak()
+        pytest.fail("this is why")
+
+    with pytest.raises(pytest.fail.Exception, match="this is why"):
+        limits.run(test(), 5)
