@@ -48,7 +48,7 @@ async def test_all_tailnets_are_looked_at_and_the_reason_has_its_place(database_
         await homes(w, "acme", "beta", "gone", "wide", "open")
         for name, text in {"acme": TOO_OLD, "gone": TOO_OLD, "wide": "", "open": OPEN}.items():
             took(database_dsn, name, text)
-        found = inspect(database_dsn)
+        found = inspect(database_dsn, seconds=60)
         assert (found.policies, found.refused, found.unchecked) == (3, 2, 0)
         assert [(one.name, one.line, one.column) for one in found.first] == [("acme", 3, 3), ("gone", 3, 3)]
         assert {one.reason for one in found.first} == {REASON}
@@ -68,7 +68,7 @@ async def test_many_are_looked_at_within_a_time_and_the_first_are_told(database_
                 " where name <> 'acme'",
                 [TOO_OLD, f"{OPEN}// "],
             )
-        found = inspect(database_dsn)
+        found = inspect(database_dsn, seconds=60)
         assert (found.policies, found.refused, found.unchecked) == (1200, 600, 0)
         assert len(found.first) == MOST_TOLD
         clock = itertools.count()
@@ -79,7 +79,7 @@ async def test_many_are_looked_at_within_a_time_and_the_first_are_told(database_
 
 def test_a_database_that_does_not_answer(database_dsn: str) -> None:
     with pytest.raises(Unavailable, match="stored policies cannot be read"):
-        inspect(database_dsn.replace("@/", "@/no_such_"))
+        inspect(database_dsn.replace("@/", "@/no_such_"), seconds=60)
 
 
 # ── The commands ────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,6 @@ from headscale_saas.policy.checking import objection
 from headscale_saas.policy.language.errors import PolicyError
 from headscale_saas.store.policy_texts import PolicyText, policy_texts
 
-MOST_SECONDS = 30.0
 MOST_TOLD = 100
 
 
@@ -42,9 +41,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING = Inspection(policies=0, refused=0, first=(), unchecked=0)
 
 
-def inspect(
-    dsn: str, *, seconds: float = MOST_SECONDS, monotonic: Callable[[], float] = time.monotonic
-) -> Inspection:
+def inspect(dsn: str, *, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> Inspection:
     """Reads all policies of the database as if to carry them out. Raises Unavailable."""
     until = monotonic() + seconds
     known: dict[bytes, RefusedPolicy | None] = {}

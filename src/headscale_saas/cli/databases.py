@@ -15,6 +15,9 @@ from headscale_saas.errors import Unavailable
 if TYPE_CHECKING:
     from headscale_saas.actions.stored_policies import Inspection
 
+STATUS_SECONDS = 600.0
+MIGRATE_SECONDS = 60.0
+"""How long the policies of all tailnets are looked at; a large one takes some 6 ms."""
 NOT_SERVED = "these tailnets are not served until an admin sets another one"
 
 
@@ -33,7 +36,8 @@ def migrate() -> None:
     before = _troubles_before(dsn)
     _warn(before)
     bring(dsn)
-    _warn(line for line in _troubles(_inspection(dsn, *installed(dsn))) if line not in before)
+    after = _inspection(dsn, *installed(dsn), seconds=MIGRATE_SECONDS)
+    _warn(line for line in _troubles(after) if line not in before)
     current_line().printer.result({"Result": "Database migrated"}, "Database migrated")
 
 
@@ -44,11 +48,11 @@ def status() -> None:
 
     dsn = _dsn()
     version, oldest = installed(dsn)
-    found = _inspection(dsn, version, oldest)
+    found = _inspection(dsn, version, oldest, seconds=STATUS_SECONDS)
     said = {"schema": version, "wanted": SCHEMA_VERSION, "oldest_program": oldest}
     text = f"schema {version}, this release has {SCHEMA_VERSION}: {_advice(version, oldest, SCHEMA_VERSION)}"
     current_line().printer.result(_with_policies(said, found), "\n".join([text, *_troubles(found)]))
-    if version < SCHEMA_VERSION or oldest > SCHEMA_VERSION or found.refused:
+    if version < SCHEMA_VERSION or oldest > SCHEMA_VERSION or found.refused or found.unchecked:
         raise click.exceptions.Exit(1)
 
 
@@ -65,11 +69,11 @@ def _advice(version: int, oldest: int, wanted: int) -> str:
     return "it needs a newer release" if oldest > wanted else "good"
 
 
-def _inspection(dsn: str, schema: int, oldest: int) -> "Inspection":
+def _inspection(dsn: str, schema: int, oldest: int, *, seconds: float) -> "Inspection":
     from headscale_saas.actions.stored_policies import NOTHING, inspect  # noqa: PLC0415 - as above
     from headscale_saas.store.migrate import SCHEMA_VERSION  # noqa: PLC0415 - as above
 
-    return inspect(dsn) if schema and oldest <= SCHEMA_VERSION else NOTHING
+    return inspect(dsn, seconds=seconds) if schema and oldest <= SCHEMA_VERSION else NOTHING
 
 
 def _troubles_before(dsn: str) -> list[str]:
@@ -77,7 +81,7 @@ def _troubles_before(dsn: str) -> list[str]:
     from headscale_saas.store.migrate import installed  # noqa: PLC0415 - as above
 
     try:
-        return _troubles(_inspection(dsn, *installed(dsn)))
+        return _troubles(_inspection(dsn, *installed(dsn), seconds=MIGRATE_SECONDS))
     except Unavailable as problem:
         return [problem.message]
 
