@@ -52,6 +52,7 @@ class Cache:
         self._keys: dict[NodeKey, tuple[TailnetId, NodeId]] = {}
         self._machines: dict[MachineKey, TailnetId] = {}
         self._identity: object = None
+        self._full: set[TailnetId] = set()
         self.environment = environment
         self.compiling = Compiling()
 
@@ -128,10 +129,19 @@ class Cache:
             compiled = self.compiling.compiled(tailnet, state)
         if compiled is None:
             return None
+        self._tell_if_full(tailnet, state, compiled)
         snapshot = Snapshot(state, compiled, self.environment)
         self._index(tailnet, before.state if before else None, state, touched)
         self._snapshots[tailnet] = snapshot
         return Step(snapshot, touched)
+
+    def _tell_if_full(self, tailnet: TailnetId, state: TailnetState, compiled: Compiled) -> None:
+        """In the log, once: whoever joins now is let in nowhere, and may ask why."""
+        if not compiled.is_full:
+            self._full.discard(tailnet)
+        elif tailnet not in self._full:
+            self._full.add(tailnet)
+            log.warning("policy_filters_full", tailnet=tailnet, nodes=len(state.nodes))
 
     def _index(
         self, tailnet: TailnetId, before: TailnetState | None, after: TailnetState, touched: Touched

@@ -20,7 +20,7 @@ members     the masks of all nodes of a state, in buckets (buckets)
 classes     kinds of nodes that nothing tells apart; who sees whom
 routing     which routes are shown to whom
 filtering   what may come in at a class: its chunks (chunks), of sources (sources) and destinations
-            (destinations, place)
+            (destinations, place); for how many nodes there is room (fitting)
 ssh/, attributes, postures   the sections of that name
 resolution  all of this at one state: implements Compiled; from one state to the next (steps)
 """

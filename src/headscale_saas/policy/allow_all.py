@@ -79,6 +79,10 @@ class AllowAll:
         ids = before._served.keys() | self._served.keys()
         return frozenset(i for i in ids if before._served.get(i) != self._served.get(i))
 
+    @property
+    def is_full(self) -> bool:
+        return False
+
     def advanced(self, before: TailnetState, after: TailnetState, touched: Touched) -> "AllowAll":
         """The same for the next state; elections are held again only if a router's row was touched."""
         rows = ((before.nodes.get(i), after.nodes.get(i)) for i in touched.nodes)

@@ -17,18 +17,23 @@ Chunk = tuple[FilterRule, ...]
 Changes = dict[str, Chunk | None]
 """Chunks that differ; None for those that are gone."""
 
+A_CHUNK, A_PORT, A_GRANT, AN_ADDRESS = 60, 50, 100, 20
+"""Bytes of JSON."""
+
 NOTHING_COMES_IN: Mapping[str, Chunk] = {"base": ()}
 """A filter without any chunk would be none."""
 
 
 class Part:
-    """The chunks of one delivery, by name. Those whose sources are the former part's are, too."""
+    """The chunks of one delivery, by name, some `size` bytes of JSON. Those whose sources are the former
+    part's are, too."""
 
-    __slots__ = ("__weakref__", "_changes", "_former", "chunks", "delivery", "sources")
+    __slots__ = ("__weakref__", "_changes", "_former", "chunks", "delivery", "size", "sources")
 
     def __init__(self, rule: Rule, delivery: Delivery, sources: Pieces, former: "Part | None") -> None:
         self.delivery = delivery
         self.sources: Pieces = sources
+        self.size = size_of(delivery, sources)
         is_next = former is not None and sources.is_after(former.sources)
         self._former = ref(former) if former and is_next else None
         self.chunks: dict[str, Chunk] = dict(former.chunks) if former and is_next else {}
@@ -44,6 +49,12 @@ class Part:
     def changes_since(self, before: "Part") -> Changes:
         is_next = self._former is not None and self._former() is before
         return self._changes if is_next else differing(before.chunks, self.chunks)
+
+
+def size_of(delivery: Delivery, sources: Pieces) -> int:
+    """About so many bytes of JSON."""
+    repeated = A_CHUNK + A_PORT * len(delivery.ports) + A_GRANT * len(delivery.grants)
+    return sum(repeated + AN_ADDRESS * len(addresses) for addresses in sources.addresses.values())
 
 
 def _chunk(rule: Rule, delivery: Delivery, addresses: Addresses) -> Chunk:
@@ -77,6 +88,10 @@ class ChunkedFilters(Mapping[str, Chunk]):
 
     def __len__(self) -> int:
         return len(self.chunks)
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
 
     @property
     def has_chunks(self) -> bool:

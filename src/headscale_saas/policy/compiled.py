@@ -58,6 +58,11 @@ class Compiled(Protocol):
         """Capabilities the policy adds to the node's own."""
 
     @property
+    def is_full(self) -> bool:
+        """Whether packet filters are as large as may be: then nodes that join now are let in nowhere by what
+        names them, before there is room again."""
+
+    @property
     def relays(self) -> PolicyRelays | None:
         """What the policy changes in the map of relays. The same object while nothing changed."""
 

@@ -9,7 +9,7 @@ from headscale_saas.policy.allow_all import AllowAll, allow_all
 from headscale_saas.policy.compiled import Compiled
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.program import Program
-from headscale_saas.policy.resolution import Resolution, resolve
+from headscale_saas.policy.resolution import Resolution, resolve, resolve_whole
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.state import TailnetState
 
@@ -31,12 +31,9 @@ def compile_policy(text: str | None, state: TailnetState) -> Compiled:
 
 
 def compile_whole(text: str | None, state: TailnetState) -> Compiled:
-    """The same, with all that is otherwise made when it is first asked for: in a thread beside the loop time
-    does not matter."""
-    compiled = compile_policy(text, state)
-    if isinstance(compiled, Resolution):
-        compiled.warm()
-    return compiled
+    """The same, with all that is otherwise made when it is first asked for, and only as much as may be told:
+    in a thread beside the loop time does not matter."""
+    return resolve_whole(program_of(text), state) if text else allow_all(state)
 
 
 def program_of(text: str) -> Program:

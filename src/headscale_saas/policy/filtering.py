@@ -1,10 +1,14 @@
 """The packet filters of the classes of one state. Made when they are first asked for, and then kept for the
 next states as long as nothing in them changes.
+
+A policy is refused that would make filters too large. Later, in a tailnet that grows, nodes that join when
+they are full are nobody's source (`steps`). Whatever happens in one step, twice as much is the end: what is
+past it is left out, and lets nobody in.
 """
 
 from collections.abc import Iterable
 
-from headscale_saas.policy.chunks import ChunkedFilters, Part
+from headscale_saas.policy.chunks import ChunkedFilters, Part, size_of
 from headscale_saas.policy.classes import NodeClass
 from headscale_saas.policy.destinations import Deliveries, Delivery, Told
 from headscale_saas.policy.members import Members
@@ -13,8 +17,12 @@ from headscale_saas.policy.reach import RuleSet
 from headscale_saas.policy.sources import Sources, Surroundings
 from headscale_saas.tailnet.model import UserId
 
-A_CHUNK, A_PORT, A_GRANT, AN_ADDRESS = 60, 50, 100, 20
-"""Bytes of JSON."""
+MOST_FILTER_BYTES = 16 << 20
+"""Of the packet filter of one node, as JSON: clients hold it in memory, and phones are clients."""
+MOST_FILTERS_BYTES = 64 << 20
+"""Of all filters, what several nodes are told counted once: the process holds them."""
+MOST_EVER = 2
+"""So many times as much is never told."""
 
 
 class Filtering:
@@ -28,6 +36,7 @@ class Filtering:
         self._filters: dict[Told, ChunkedFilters] = {}
         self._former_parts: dict[Delivery, Part] = {}
         self._former_filters: dict[Told, ChunkedFilters] = {}
+        self._size = self._largest = 0
 
     def advanced(
         self, members: Members, around: Surroundings, stale: RuleSet, users: frozenset[UserId]
@@ -37,6 +46,7 @@ class Filtering:
         after = Filtering(self._program, self._deliveries, sources)
         after._former_filters = self._former_filters | self._filters
         after._former_parts, after._parts = dict(self._former_parts), dict(self._parts)
+        after._size, after._largest = self._size, self._largest
         for key in sources.outdated:
             for delivery in self._deliveries.with_sources(*key):
                 if (part := after._parts.pop(delivery, None)) is not None:
@@ -55,39 +65,59 @@ class Filtering:
             self._filters[told] = filters
         return filters
 
-    def are_larger(self, classes: Iterable[NodeClass], *, one: int, all_of_them: int) -> bool:
-        """Whether the filter of any of them, or all that they do not share, would take more than about so
-        many bytes of JSON. Makes no filter."""
+    def would_be_full(self, classes: Iterable[NodeClass]) -> bool:
+        """Whether the filter of any of them, or all that they do not share, would take more bytes of JSON
+        than may be told. Makes no filter."""
+        one, all_of_them = MOST_FILTER_BYTES, MOST_FILTERS_BYTES
         sizes: dict[Delivery, int] = {}
         for told in dict.fromkeys(map(self._deliveries.of, classes)):
             total = 0
             for delivery in told.deliveries:
                 if delivery not in sizes:
-                    sizes[delivery] = size = self._size(delivery)
+                    sources = self._sources.of(delivery.rule, delivery.user)
+                    sizes[delivery] = size = size_of(delivery, sources)
                     all_of_them -= size
                 total += sizes[delivery]
                 if total > one or all_of_them < 0:
                     return True
         return False
 
-    def _size(self, delivery: Delivery) -> int:
-        pieces = self._sources.of(delivery.rule, delivery.user).addresses.values()
-        repeated = A_CHUNK + A_PORT * len(delivery.ports) + A_GRANT * len(delivery.grants)
-        return sum(repeated + AN_ADDRESS * len(addresses) for addresses in pieces)
+    @property
+    def filling(self) -> float:
+        """What was told, as a share of what may be."""
+        return max(self._largest / MOST_FILTER_BYTES, self._size / MOST_FILTERS_BYTES)
+
+    def recount(self) -> None:
+        """Counts again what is told now: classes and sources may have gone."""
+        parts = self._former_parts | self._parts
+        self._size = sum(part.size for part in parts.values())
+        filters = self._former_filters | self._filters
+        self._largest = max((one.size for one in filters.values()), default=0)
 
     def _parts_of(self, deliveries: tuple[Delivery, ...]) -> tuple[Part, ...]:
-        # Most classes find most of their parts made.
-        known = map(self._parts.get, deliveries)
-        return tuple(part or self._part(one) for part, one in zip(known, deliveries, strict=True))
+        parts: list[Part] = []
+        size = 0
+        for delivery in deliveries:
+            part = self._parts.get(delivery) or self._part(delivery)
+            size += part.size if part else 0
+            if part is None or size > MOST_EVER * MOST_FILTER_BYTES:
+                break
+            parts.append(part)
+        self._largest = max(self._largest, size)
+        return tuple(parts)
 
-    def _part(self, delivery: Delivery) -> Part:
-        part = self._parts.get(delivery)
-        if part is None:
-            rule, former = self._program.rules[delivery.rule], self._former_parts.pop(delivery, None)
-            sources = self._sources.of(delivery.rule, delivery.user)
-            is_same = former is not None and former.sources is sources
-            part = former if former and is_same else Part(rule, delivery, sources, former)
-            self._parts[delivery] = part
+    def _part(self, delivery: Delivery) -> Part | None:
+        """None: there is no room for one more."""
+        former = self._former_parts.get(delivery)
+        if former is None and self._size > MOST_EVER * MOST_FILTERS_BYTES:
+            return None
+        sources = self._sources.of(delivery.rule, delivery.user)
+        is_same = former is not None and former.sources is sources
+        rule = self._program.rules[delivery.rule]
+        part = former if former and is_same else Part(rule, delivery, sources, former)
+        self._former_parts.pop(delivery, None)
+        self._size += part.size - (former.size if former else 0)
+        self._parts[delivery] = part
         return part
 
     def forget_all_but(self, classes: frozenset[NodeClass]) -> None:
@@ -99,3 +129,4 @@ class Filtering:
         self._former_parts = {
             one: part for one, part in self._former_parts.items() if self._deliveries.has(one)
         }
+        self.recount()

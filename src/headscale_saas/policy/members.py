@@ -1,7 +1,8 @@
 """Where the nodes of one state stand: the mask of each, and who has which bit, in buckets of 32 ids or more.
 
 A bucket never changes; the next state's members share all those in which nothing that matters changed.
-Nodes that are expired or not authorized have a mask, but are nobody's source and no destination.
+Nodes that are expired or not authorized have a mask, but are nobody's source and no destination. Where
+filters are full, later nodes are nobody's source, either.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,9 +16,10 @@ from headscale_saas.tailnet.state import TailnetState
 
 class Members:
     """`masks` of all nodes by id; `of_user` has the ids of a user's own nodes, ascending; `buckets` by the id
-    without its lowest `bits`. `changed` are the nodes that stood elsewhere in the former members."""
+    without its lowest `bits`. `changed` are the nodes that stood elsewhere in the former members. Nodes with
+    higher ids than `newest` are in no bucket (None: there is room for all)."""
 
-    __slots__ = ("atoms", "bits", "buckets", "changed", "masks", "of_user")
+    __slots__ = ("atoms", "bits", "buckets", "changed", "masks", "newest", "of_user")
 
     def __init__(
         self,
@@ -27,8 +29,10 @@ class Members:
         of_user: Mapping[UserId, tuple[NodeId, ...]],
         bits: int,
         changed: frozenset[NodeId] = frozenset(),
+        newest: NodeId | None = None,
     ) -> None:
         self.atoms = atoms
+        self.newest = newest
         self.bits = bits
         self.changed = changed
         self.masks = masks
@@ -53,17 +57,22 @@ class Members:
         return self.buckets.get(node_id >> self.bits), 1 << (node_id & ((1 << self.bits) - 1))
 
     def advanced(
-        self, before: TailnetState, after: TailnetState, touched: Touched, rules: int = 0
+        self,
+        before: TailnetState,
+        after: TailnetState,
+        touched: Touched,
+        rules: int = 0,
+        newest: NodeId | None = None,
     ) -> "Members":
         """The members of the next state; the same object if no mask, no address and no liveness changed.
 
         `touched` must name at least all rows in which the two states differ.
         """
-        changed = self._changed(before, after, touched)
-        if not changed:
+        changed = self._changed(before, after, touched) | self._let_in(after, newest)
+        if not changed and newest == self.newest:
             return self
         if self.bits != bits_for(rules, after):
-            return members_of(self.atoms, after, rules)
+            return members_of(self.atoms, after, rules, newest)
         masks, owners = dict(self.masks), _Owners(self.atoms, after)
         for node_id in changed:
             node = after.nodes.get(node_id)
@@ -71,13 +80,24 @@ class Members:
                 masks.pop(node_id, None)
             else:
                 masks[node_id] = owners.mask(node)
-        buckets = self._with_buckets(after, masks, changed)
+        buckets = self._with_buckets(after, masks, changed, newest)
         users = {row.user_id for i in changed for row in (before.nodes.get(i), after.nodes.get(i)) if row}
         of_user = _with_users(self.of_user, after, users, changed)
-        return Members(self.atoms, masks, buckets, of_user, self.bits, changed)
+        return Members(self.atoms, masks, buckets, of_user, self.bits, changed, newest)
+
+    def _let_in(self, after: TailnetState, newest: NodeId | None) -> frozenset[NodeId]:
+        """The nodes that there was no room for, and now is."""
+        if self.newest is None or self.newest == newest:
+            return frozenset()
+        left_out = (node_id for node_id in after.nodes if node_id > self.newest)
+        return frozenset(node_id for node_id in left_out if newest is None or node_id <= newest)
 
     def _with_buckets(
-        self, after: TailnetState, masks: Mapping[NodeId, int], changed: Iterable[NodeId]
+        self,
+        after: TailnetState,
+        masks: Mapping[NodeId, int],
+        changed: Iterable[NodeId],
+        newest: NodeId | None,
     ) -> Mapping[int, Bucket]:
         """In order; none is empty."""
         concerned: dict[int, list[NodeId]] = {}
@@ -87,7 +107,7 @@ class Members:
         for span, node_ids in concerned.items():
             bucket = buckets[span] = self.buckets.get(span, Bucket(self.bits)).without(node_ids)
             for node_id in node_ids:
-                if (node := after.nodes.get(node_id)) is not None and is_live(node):
+                if (node := after.nodes.get(node_id)) is not None and _is_let_in(node, newest):
                     bucket.put(node, masks[node_id])
             if not bucket.all:
                 del buckets[span]
@@ -116,7 +136,7 @@ class Members:
         return node is None or self.atoms.mask(node, owner) != self.masks[node_id]
 
 
-def members_of(atoms: Atoms, state: TailnetState, rules: int = 0) -> Members:
+def members_of(atoms: Atoms, state: TailnetState, rules: int = 0, newest: NodeId | None = None) -> Members:
     """`rules` is how many want to know their sources in each bucket."""
     bits = bits_for(rules, state)
     owners = _Owners(atoms, state)
@@ -124,7 +144,7 @@ def members_of(atoms: Atoms, state: TailnetState, rules: int = 0) -> Members:
     buckets: dict[int, Bucket] = {}
     of_user: dict[UserId, list[NodeId]] = {}
     for node_id, node in state.nodes.items():
-        if is_live(node):
+        if _is_let_in(node, newest):
             span = node_id >> bits
             if span not in buckets:
                 buckets[span] = Bucket(bits)
@@ -132,12 +152,16 @@ def members_of(atoms: Atoms, state: TailnetState, rules: int = 0) -> Members:
         if node.user_id is not None:
             of_user.setdefault(node.user_id, []).append(node_id)
     owned = {user: tuple(ids) for user, ids in of_user.items()}
-    return Members(atoms, masks, buckets, owned, bits, frozenset(masks))
+    return Members(atoms, masks, buckets, owned, bits, frozenset(masks), newest)
 
 
 def is_live(node: Node) -> bool:
     """Whether it takes part: else it may reach nobody, and nobody it."""
     return node.authorized and not node.expired
+
+
+def _is_let_in(node: Node, newest: NodeId | None) -> bool:
+    return is_live(node) and (newest is None or node.id <= newest)
 
 
 class _Owners:

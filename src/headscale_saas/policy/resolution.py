@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from headscale_saas.policy.chunks import ChunkedFilters
 from headscale_saas.policy.classes import NodeClass
 from headscale_saas.policy.compiled import Audience, Compiled, Filters
+from headscale_saas.policy.fitting import fitted
 from headscale_saas.policy.language.document import PolicyRelays
 from headscale_saas.policy.members import is_live
 from headscale_saas.policy.printed import Printer
@@ -117,6 +118,10 @@ class Resolution:
         parts = Step(self.program, self.parts, before, after, touched).parts()
         return self if parts is self.parts else Resolution(self.program, parts)
 
+    @property
+    def is_full(self) -> bool:
+        return self._members.newest is not None or self.parts.filtering.filling > 1
+
     def warm(self) -> None:
         """Makes what every class is told of itself."""
         for of in self._in_class:
@@ -149,3 +154,10 @@ class Resolution:
 
 def resolve(program: Program, state: TailnetState) -> Resolution:
     return Resolution(program, parts_of(program, state))
+
+
+def resolve_whole(program: Program, state: TailnetState) -> Resolution:
+    """The same, with what every class is told of itself, and for no more nodes than there is room for."""
+    resolution = Resolution(program, fitted(program, parts_of(program, state), state))
+    resolution.warm()
+    return resolution

@@ -20,6 +20,11 @@ FORGETTING = 2
 """Classes that nobody is in are forgotten when there are more than so many times the nodes."""
 FEWEST_CLASSES = 64
 
+ROOMY = 7 / 8
+"""So full, filters have room again for all who join."""
+LET_IN = 64
+"""Nodes that were left out, in one step."""
+
 
 class Parts(NamedTuple):
     """`classes` has the class of every node, `kinds` each class as one object."""
@@ -33,8 +38,9 @@ class Parts(NamedTuple):
     ssh: SshPolicies
 
 
-def parts_of(program: Program, state: TailnetState) -> Parts:
-    members, kinds = members_of(program.atoms, state, len(program.rules)), Classes(program)
+def parts_of(program: Program, state: TailnetState, newest: NodeId | None = None) -> Parts:
+    """With nodes up to `newest` as sources (None: all)."""
+    members, kinds = members_of(program.atoms, state, len(program.rules), newest), Classes(program)
     classes = {node_id: kinds.of(node, members.masks[node_id]) for node_id, node in state.nodes.items()}
     routing = Routing(program, state.nodes.values(), classes)
     around = _surroundings(state, routing)
@@ -59,7 +65,8 @@ class Step:
     def parts(self) -> Parts:
         """Every part that stays as it is is the former one; if all do, so are the parts themselves."""
         old, after = self._old, self._after
-        members = old.members.advanced(self._before, after, self._touched, len(self._program.rules))
+        rules, newest = len(self._program.rules), self._newest()
+        members = old.members.advanced(self._before, after, self._touched, rules, newest)
         if members is not old.members:
             self._members_changed = members.changed
         classes = self._classes(members)
@@ -71,6 +78,27 @@ class Step:
             return old
         filtering = self._filtering(members, classes, around)
         return Parts(members, old.kinds, classes, routing, around, filtering, ssh)
+
+    def _newest(self) -> NodeId | None:
+        """Where filters are full, nodes that join now are nobody's source; when there is room again, some
+        are, by and by."""
+        filtering, newest = self._old.filtering, self._old.members.newest
+        if newest is None:
+            if filtering.filling > 1:  # with what nobody is told any more
+                filtering.forget_all_but(frozenset(self._old.classes.values()))
+            return max(self._before.nodes, default=NodeId(0)) if filtering.filling > 1 else None
+        filtering.recount()
+        left_out = sorted(node_id for node_id in self._after.nodes if node_id > newest)
+        room = self._room(len(self._after.nodes) - len(left_out), filtering.filling)
+        if len(left_out) <= room and filtering.filling < ROOMY:
+            return None
+        return left_out[:room][-1] if left_out and room else newest
+
+    def _room(self, nodes: int, filling: float) -> int:
+        """For how many more there is, seeing how much these fill: half of it, since some take more."""
+        if filling == 0:
+            return LET_IN
+        return max(0, min(int(nodes * (1 / filling - 1) / 2), LET_IN))
 
     def _classes(self, members: Members) -> Mapping[NodeId, NodeClass]:
         """In the order of the nodes."""
