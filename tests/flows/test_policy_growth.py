@@ -57,5 +57,5 @@ async def test_newcomers_are_let_in_nowhere_while_filters_are_full_and_the_log_s
                 told = await client.netmap_where(partial(lets_in, address(there[-1])), 20)
                 assert {address(one) for one in there} <= sources(told)
                 assert not {address(one) for one in newcomers} & sources(told)
-    full = [line for line in logs if line["event"] == "policy_filters_full"]
+    full = [line for line in logs if line["event"] == "policy_full"]
     assert [line["tailnet"] for line in full] == [acme.id]

@@ -141,7 +141,7 @@ class Cache:
             self._full.discard(tailnet)
         elif tailnet not in self._full:
             self._full.add(tailnet)
-            log.warning("policy_filters_full", tailnet=tailnet, nodes=len(state.nodes))
+            log.warning("policy_full", tailnet=tailnet, nodes=len(state.nodes))
 
     def _index(
         self, tailnet: TailnetId, before: TailnetState | None, after: TailnetState, touched: Touched

@@ -64,6 +64,9 @@ class Bucket:
             found |= having.get(number, 0)
         return found
 
+    def addresses_at(self, place: int) -> Addresses:
+        return self._texts[place]
+
     def addresses(self, bitmap: int) -> Addresses:
         """All addresses of these nodes, in order of id, IPv4 first."""
         spelled = self._spelled.get(bitmap)

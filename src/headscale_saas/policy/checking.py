@@ -7,7 +7,7 @@ from itertools import chain, islice
 from headscale_saas.errors import Invalid
 from headscale_saas.policy.answers.connections import Connections
 from headscale_saas.policy.atoms import tokens_of
-from headscale_saas.policy.floods import refuse_filter_flood, refuse_ssh_flood
+from headscale_saas.policy.floods import refuse_floods
 from headscale_saas.policy.language import parse
 from headscale_saas.policy.language.document import Document
 from headscale_saas.policy.language.errors import PolicyError
@@ -54,8 +54,7 @@ def check(
         return None
     program = Program(parse(text, domains=domains))
     refuse_ambiguous(program.document, state.users.values())
-    refuse_filter_flood(program, state)
-    refuse_ssh_flood(program, state)
+    refuse_floods(program, state)
     if with_tests and (failures := failures_of(program, state)):
         raise FailedTests(failures)
     return program

@@ -59,8 +59,8 @@ class Compiled(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether packet filters are as large as may be: then nodes that join now are let in nowhere by what
-        names them, before there is room again."""
+        """Whether packet filters or SSH policies are as large as may be: then nodes that join now are let in
+        nowhere by what names them, or told of no logins, before there is room again."""
 
     @property
     def relays(self) -> PolicyRelays | None:

@@ -120,7 +120,8 @@ class Resolution:
 
     @property
     def is_full(self) -> bool:
-        return self._members.newest is not None or self.parts.filtering.filling > 1
+        is_short = self._members.newest is not None
+        return is_short or self.parts.filtering.filling > 1 or self.parts.ssh.is_full
 
     def warm(self) -> None:
         """Makes what every class is told of itself."""

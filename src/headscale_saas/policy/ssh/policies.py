@@ -18,8 +18,14 @@ from headscale_saas.tailnet.model import User, UserId
 MOST_PRINCIPALS = 200_000
 """What one policy may tell: some 6 MB. What is past it is left out, and lets nobody in."""
 
+MOST_RULES = 250_000
+"""Of all policies of a tailnet: some 100 MB of memory. Whose policy would be past it is told none."""
+
 Made = dict[Standpoint, tuple[list[object], SSHPolicy]]
 """Policies, each with all that it was made of."""
+
+
+NOBODY_LOGS_IN = SSHPolicy()
 
 
 class Placed(NamedTuple):
@@ -44,15 +50,26 @@ class SshPolicies:
         self._placed: dict[tuple[RuleSet, RuleSet], list[Placed]] = {}
         self._made: Made = {}
         self._former: Made = (before._made or before._former) if before else {}
+        self._told = sum(len(policy.rules) for _, policy in self._former.values())
 
     def policy(self, standpoint: Standpoint) -> SSHPolicy:
         if standpoint not in self._made:
             self._made[standpoint] = self._found(standpoint)
         return self._made[standpoint][1]
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many rules as may be told: no more policies are made."""
+        return self._told >= MOST_RULES
+
     def size(self, standpoint: Standpoint) -> int:
         """How many principals the policy has, but for those of users' own devices."""
         return sum(len(everyone) for step, everyone in self._steps(standpoint) if not step.is_own)
+
+    def own_rules(self, standpoint: Standpoint, users: int) -> int:
+        """At most how many rules so many users of the standpoint are told about their own devices alone."""
+        placed = (everyone for step, everyone in self._steps(standpoint) if step.is_own)
+        return sum(min(len(everyone.users), users) for everyone in placed)
 
     def _found(self, standpoint: Standpoint) -> tuple[list[object], SSHPolicy]:
         steps, user = self._steps(standpoint), standpoint.user
@@ -60,8 +77,11 @@ class SshPolicies:
         known = self._former.get(standpoint)
         if known is not None and known[0] == depends_on:
             return known
-        rules = (rule for step in steps for rule in self._rules(step, user))
-        return depends_on, SSHPolicy(rules=tuple(_bounded(rules)))
+        if known is None and self.is_full:
+            return depends_on, NOBODY_LOGS_IN
+        rules = tuple(_bounded(rule for step in steps for rule in self._rules(step, user)))
+        self._told += len(rules) - (len(known[1].rules) if known else 0)
+        return depends_on, SSHPolicy(rules=rules)
 
     def _steps(self, standpoint: Standpoint) -> list[Placed]:
         """Of a run, those with the same sources, however they are named, are one here."""

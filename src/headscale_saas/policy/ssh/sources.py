@@ -6,7 +6,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from headscale_saas.policy.atoms import indices
-from headscale_saas.policy.buckets import Bucket, addresses_of
+from headscale_saas.policy.buckets import Bucket
 from headscale_saas.policy.members import Members
 from headscale_saas.tailcfg.ssh import SSHPrincipal
 from headscale_saas.tailnet.model import Node, NodeId, User, UserId
@@ -127,7 +127,9 @@ def _piece(bucket: Bucket, bitmap: int, known: Piece | None) -> Piece:
     rows = {row[0]: row for row in known.rows} if known is not None else {}
     nodes = known.bucket.nodes if known is not None else {}
     found = (
-        row if node is nodes.get(place) and (row := rows.get(node.id)) else _row(node)
+        row
+        if node is nodes.get(place) and (row := rows.get(node.id))
+        else _row(node, bucket.addresses_at(place))
         for place, node in ((place, bucket.nodes[place]) for place in indices(bitmap))
     )
     return Piece(bucket, bitmap, tuple(found))
@@ -138,8 +140,8 @@ def _rows(pieces: Mapping[int, Piece]) -> list[tuple[Row, ...]]:
     return [piece.rows for piece in pieces.values()]
 
 
-def _row(node: Node) -> Row:
-    return node.id, node.user_id, addresses_of(node), len(node.tags)
+def _row(node: Node, addresses: tuple[str, ...]) -> Row:
+    return node.id, node.user_id, addresses, len(node.tags)
 
 
 def _principals(rows: Iterable[Row], *, repeated: bool = False) -> Principals:
