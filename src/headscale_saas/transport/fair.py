@@ -35,8 +35,8 @@ class FairQueue:
     """`share` is the greatest part of the loop's time that may go into this queue while `others_wait`.
 
     `slice_seconds=0` runs one step in each turn of the loop: for steps that only start something whose cost
-    is not seen here, such as a task. A lane longer than `patience` is served from its newest end: then some
-    are served in time, whereas in order all would be served too late.
+    is not seen here, such as a task. In a lane longer than `patience` the newest and the oldest take turns:
+    in order all would be served too late, and the newest first would leave some to wait until it is over.
     """
 
     __slots__ = (
@@ -45,6 +45,7 @@ class FairQueue:
         "_free_at",
         "_lanes",
         "_loop",
+        "_newest_was_first",
         "_others",
         "_patience",
         "_pause",
@@ -70,6 +71,7 @@ class FairQueue:
         self._lanes: dict[Hashable, deque[Work]] = {}
         self._free_at = 0.0
         self._armed = False
+        self._newest_was_first = False
 
     def submit(self, lane: Hashable, work: Work) -> None:
         """Queues work behind what the lane already has."""
@@ -112,7 +114,7 @@ class FairQueue:
         lane, waiting = next(iter(self._lanes.items()))
         until = now + self._slice / TURNS_PER_SLICE
         while waiting:
-            work = waiting.pop() if len(waiting) > self._patience else waiting.popleft()
+            work = self._next(waiting)
             if not self._finished(work):
                 waiting.append(work)
             now = self._clock()
@@ -122,6 +124,12 @@ class FairQueue:
         if waiting:
             self._lanes[lane] = waiting
         return now
+
+    def _next(self, waiting: deque[Work]) -> Work:
+        if len(waiting) <= self._patience:
+            return waiting.popleft()
+        self._newest_was_first = not self._newest_was_first
+        return waiting.pop() if self._newest_was_first else waiting.popleft()
 
     def _finished(self, work: Work) -> bool:
         """Runs one step. Work that fails is over; the others go on."""

@@ -1,7 +1,8 @@
 """Connections before their handshake: counted per origin, and queued past the limit, never refused.
 
 One load balancer is one address, so refusing would lock honest clients out; a queue only makes a flood wait
-behind itself. A long queue is served from its newest end: those who came first have mostly given up.
+behind itself. In a long queue the newest and the oldest take turns: in a flood those who came first have
+mostly given up, and else nobody shall wait until it is over.
 """
 
 import logging
@@ -14,14 +15,15 @@ _log = logging.getLogger(__name__)
 class Gate:
     """At most `limit` connections of one origin are at work at a time.
 
-    More than `patience` that wait are served from the newest on.
+    Where more than `patience` wait, the newest and the oldest take turns.
     """
 
-    __slots__ = ("_at_work", "_limit", "_patience", "_waiting")
+    __slots__ = ("_at_work", "_limit", "_newest_was_first", "_patience", "_waiting")
 
     def __init__(self, limit: int, patience: int) -> None:
         self._limit = limit
         self._patience = patience
+        self._newest_was_first = False
         self._at_work: dict[str, int] = {}
         self._waiting: dict[str, deque[Callable[[], bool]]] = {}
 
@@ -40,12 +42,18 @@ class Gate:
         """Gives the place to the next who still wants it. What is wrong with one who waits is not raised."""
         waiting = self._waiting.get(origin)
         while waiting:
-            if _starts(waiting.pop() if len(waiting) > self._patience else waiting.popleft()):
+            if _starts(self._next(waiting)):
                 return
         self._waiting.pop(origin, None)
         left = self._at_work.pop(origin) - 1
         if left:
             self._at_work[origin] = left
+
+    def _next(self, waiting: deque[Callable[[], bool]]) -> Callable[[], bool]:
+        if len(waiting) <= self._patience:
+            return waiting.popleft()
+        self._newest_was_first = not self._newest_was_first
+        return waiting.pop() if self._newest_was_first else waiting.popleft()
 
     def waiting(self) -> int:
         return sum(map(len, self._waiting.values()))

@@ -38,9 +38,9 @@ class Limits:
     accepts_per_turn: int = 16
     """Connections taken from a listener in one turn of the loop; libuv by itself takes one. 16 cost 2 ms."""
     handshake_patience: int = 16
-    """More than this that wait for their handshake, or to begin it, are served from the newest on."""
+    """Of more than this that wait for their handshake, or to begin it, newest and oldest take turns."""
     handshake_seconds: float = 10.0
-    handshake_share: float = 0.25
+    handshake_share: float = 0.5
     first_request_seconds: float = 15.0
     idle_seconds: float = 300.0
     """A Noise connection without any open stream; the client dials again when it needs to."""

@@ -56,12 +56,12 @@ async def test_a_turn_is_long_enough_for_many_small_steps() -> None:
     assert "".join(order) == "aaabbbab"
 
 
-async def test_a_long_lane_is_served_from_its_newest_end() -> None:
+async def test_in_a_long_lane_the_newest_and_the_oldest_take_turns() -> None:
     queue, order = FairQueue(asyncio.get_running_loop(), patience=2), list[int]()
     for number in range(5):
         queue.submit("strangers", lambda number=number: order.append(number))  # type: ignore[misc]
     await until(lambda: not queue)
-    assert order == [4, 3, 2, 0, 1]
+    assert order == [4, 0, 3, 1, 2]
 
 
 async def test_a_share_is_kept_only_while_others_wait() -> None:

@@ -49,7 +49,7 @@ def test_what_is_wrong_with_one_who_waits_harms_nobody(caplog: pytest.LogCapture
     assert not gate.enter("lb", sound)
 
 
-def test_a_long_queue_is_served_from_its_newest_end() -> None:
+def test_in_a_long_queue_the_newest_and_the_oldest_take_turns() -> None:
     gate, started = Gate(1, patience=1), list[int]()
 
     def start(number: int) -> bool:
@@ -57,11 +57,11 @@ def test_a_long_queue_is_served_from_its_newest_end() -> None:
         return True
 
     gate.enter("lb", lambda: True)
-    for number in range(3):
+    for number in range(4):
         gate.enter("lb", lambda number=number: start(number))  # type: ignore[misc]
-    for _ in range(3):
+    for _ in range(4):
         gate.leave("lb")
-    assert started == [2, 1, 0]
+    assert started == [3, 0, 2, 1]
 
 
 async def test_a_thousand_connections_at_once_are_all_answered() -> None:
