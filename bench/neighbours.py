@@ -19,7 +19,7 @@ from headscale_saas.swarm.plan import Plan
 from headscale_saas.swarm.report import Phase, percentile
 
 TAILNETS, EACH = 50, 20
-JOINS, CHANGES = 50, 200
+JOINS, CHANGES = 300, 200
 LOOK_SECONDS = 60
 LONGEST_SECONDS = 600
 _BUCKET = re.compile(r'loop_lag_seconds_bucket\{[^}]*le="([^"]+)"[^}]*\} ([\d.e+]+)')

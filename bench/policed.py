@@ -2,7 +2,7 @@
 
 Where many come at once (W1, W4) the load is the Go program, if it is here: our own swarm would be what is
 measured. It does not know who must hear of whom, so the rest is our swarm's, on a server of its own; there
-each client knows whom it sees. In both the clients belong to many users and tags; the Go program routes nothing.
+each client knows whom it sees. In both they belong to many users and tags; the Go program routes nothing.
 """
 
 import asyncio

@@ -167,7 +167,8 @@ class Connection(asyncio.Protocol):
             self._sealer, self._opener = Sealer(channel.client_to_server), Opener(channel.server_to_client)
             rest, self._buffer, self._initiator = bytes(self._buffer), bytearray(), None
             self._feed = self._before_http
-            self._ready.set_result(None)
+            if not self._ready.done():  # whoever dialled may have given up
+                self._ready.set_result(None)
             self._flush()
             self._before_http(rest)
 
