@@ -172,3 +172,29 @@ def test_what_a_device_calls_itself_hides_nobody() -> None:
     assert sources("Bob's other one") == {"mimic"}
     with pytest.raises(NotFound):
         sources("tag:other")
+
+
+@pytest.mark.parametrize(
+    "switch",
+    ['"disableIPv4": true', '"nodeAttrs": [{"target": ["bob@example.com"], "attr": ["disable-ipv4"]}]'],
+)
+def test_a_node_that_the_policy_leaves_without_ipv4_is_asked_about_by_its_other_address(switch: str) -> None:
+    rules = """[
+        {"action": "accept", "src": ["alice@example.com"], "dst": ["100.64.0.3:22"]},
+        {"action": "accept", "src": ["bob@example.com"], "dst": ["10.1.0.0/16:22", "tag:web:22"]},
+        {"action": "accept", "src": ["alice@example.com"], "dst": ["bob@example.com:23"]},
+    ]"""
+    owners = '"tagOwners": {"tag:web": []}'
+    program = check(f'{{{owners}, "acls": {rules}, {switch}}}', STATE)
+
+    def missing(source: str, destination: str, port: int = 22) -> Missing | None:
+        (verdict,) = explain(program, STATE, source, destination, port)
+        return verdict.missing
+
+    assert missing("laptop", "bobs") is not None, "the rule names the address that it does not have"
+    assert missing("laptop", "100.64.0.3") is Missing.FAMILY
+    assert missing("laptop", "bobs", 23) is None
+    assert missing("bobs", "web") is None
+    assert missing("bobs", "10.1.0.9") is Missing.FAMILY
+    (verdict,) = explain(program, STATE, "bobs", "10.1.0.9", 22)
+    assert "the policy leaves bobs without IPv4" in str(verdict)

@@ -113,10 +113,21 @@ class _Asker:
         return bool(named & reach.to_internet) or any(rules[number].via & tags for number in pinned)
 
     def _of_rules(self, source: Party, target: Party) -> Verdict:
+        without_ipv4 = [party.name for party in (source, target) if self._is_without_ipv4(party)]
         pairs = [(s, t) for s in source.spans for t in target.spans if _is_v6(s) == _is_v6(t)]
-        verdicts = [self._of_addresses(source, target, *pair) for pair in pairs]
+        usable = [pair for pair in pairs if not without_ipv4 or _is_v6(pair[0])]
+        verdicts = [self._of_addresses(source, target, *pair) for pair in usable]
         good = (verdict for verdict in verdicts if verdict.is_allowed)
-        return next(good, verdicts[0] if verdicts else denied(source.name, target.name, Missing.FAMILY))
+        if verdicts:
+            return next(good, verdicts[0])
+        hidden = f"the policy leaves {' and '.join(without_ipv4)} without IPv4" if pairs else ""
+        return denied(source.name, target.name, Missing.FAMILY, hidden)
+
+    def _is_without_ipv4(self, party: Party) -> bool:
+        """Whether nobody is told of its IPv4 address, itself included: so all it has is the other one."""
+        node, program = party.node, self._program
+        owner = self._connections.owner(node) if node else None
+        return node is not None and bool(program.atoms.mask(node, owner) & program.without_ipv4)
 
     def _of_addresses(self, source: Party, target: Party, from_: spans.Span, to: spans.Span) -> Verdict:
         start = self._connections.source(from_, source.node)
