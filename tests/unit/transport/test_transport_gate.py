@@ -140,6 +140,7 @@ async def test_a_machine_we_know_does_not_wait_behind_strangers() -> None:
         async with asyncio.TaskGroup() as group:
             for machine in strangers:
                 group.create_task(come("stranger", machine))
+            await until(lambda: len(opened.edge._host.connections) + len(order) >= len(strangers))
             group.create_task(come("known", MACHINE))
     assert order.index("known") < len(strangers) // 2
 
