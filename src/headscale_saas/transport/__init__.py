@@ -13,6 +13,7 @@ windows     DATA frames past `h2.send_data`, with its flow windows
 frames      cutting and counting frames before `h2` sees them
 fair        work in slices, round-robin by lane, mostly a tailnet (also for `live`)
 gate        how many connections of one origin are at work before we know who calls
+line        whose turn it is where many wait
 sweep       deadlines without a timer each
 bodies      memory of request bodies until their handlers have finished, by origin and of all
 limits      every size, time and count

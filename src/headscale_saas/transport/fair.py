@@ -12,9 +12,10 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from math import inf
+
+from headscale_saas.transport.line import Line
 
 Work = Callable[[], None] | Iterator[None]
 
@@ -35,8 +36,7 @@ class FairQueue:
     """`share` is the greatest part of the loop's time that may go into this queue while `others_wait`.
 
     `slice_seconds=0` runs one step in each turn of the loop: for steps that only start something whose cost
-    is not seen here, such as a task. In a lane longer than `patience` the newest and the oldest take turns:
-    in order all would be served too late, and the newest first would leave some to wait until it is over.
+    is not seen here, such as a task. Each lane is a `Line` with this `patience`.
     """
 
     __slots__ = (
@@ -45,7 +45,6 @@ class FairQueue:
         "_free_at",
         "_lanes",
         "_loop",
-        "_newest_was_first",
         "_others",
         "_patience",
         "_pause",
@@ -68,16 +67,15 @@ class FairQueue:
         self._others = others_wait
         self._patience = patience
         self._clock = clock
-        self._lanes: dict[Hashable, deque[Work]] = {}
+        self._lanes: dict[Hashable, Line[Work]] = {}
         self._free_at = 0.0
         self._armed = False
-        self._newest_was_first = False
 
     def submit(self, lane: Hashable, work: Work) -> None:
         """Queues work behind what the lane already has."""
         waiting = self._lanes.get(lane)
         if waiting is None:
-            self._lanes[lane] = waiting = deque()
+            self._lanes[lane] = waiting = Line(self._patience)
         waiting.append(work)
         if not self._armed:
             self._arm(self._clock())
@@ -114,7 +112,7 @@ class FairQueue:
         lane, waiting = next(iter(self._lanes.items()))
         until = now + self._slice / TURNS_PER_SLICE
         while waiting:
-            work = self._next(waiting)
+            work = waiting.take()
             if not self._finished(work):
                 waiting.append(work)
             now = self._clock()
@@ -124,12 +122,6 @@ class FairQueue:
         if waiting:
             self._lanes[lane] = waiting
         return now
-
-    def _next(self, waiting: deque[Work]) -> Work:
-        if len(waiting) <= self._patience:
-            return waiting.popleft()
-        self._newest_was_first = not self._newest_was_first
-        return waiting.pop() if self._newest_was_first else waiting.popleft()
 
     def _finished(self, work: Work) -> bool:
         """Runs one step. Work that fails is over; the others go on."""

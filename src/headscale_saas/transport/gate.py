@@ -6,26 +6,23 @@ mostly given up, and else nobody shall wait until it is over.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable
+
+from headscale_saas.transport.line import Line
 
 _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """At most `limit` connections of one origin are at work at a time.
+    """At most `limit` connections of one origin are at work at a time; the others are a `Line`."""
 
-    Where more than `patience` wait, the newest and the oldest take turns.
-    """
-
-    __slots__ = ("_at_work", "_limit", "_newest_was_first", "_patience", "_waiting")
+    __slots__ = ("_at_work", "_limit", "_patience", "_waiting")
 
     def __init__(self, limit: int, patience: int) -> None:
         self._limit = limit
         self._patience = patience
-        self._newest_was_first = False
         self._at_work: dict[str, int] = {}
-        self._waiting: dict[str, deque[Callable[[], bool]]] = {}
+        self._waiting: dict[str, Line[Callable[[], bool]]] = {}
 
     def enter(self, origin: str, start: Callable[[], bool]) -> bool:
         """True if there is room now; else `start` is called later, and says whether it still wants it.
@@ -35,25 +32,19 @@ class Gate:
         if self._at_work.get(origin, 0) < self._limit:
             self._at_work[origin] = self._at_work.get(origin, 0) + 1
             return True
-        self._waiting.setdefault(origin, deque()).append(start)
+        self._waiting.setdefault(origin, Line(self._patience)).append(start)
         return False
 
     def leave(self, origin: str) -> None:
         """Gives the place to the next who still wants it. What is wrong with one who waits is not raised."""
         waiting = self._waiting.get(origin)
         while waiting:
-            if _starts(self._next(waiting)):
+            if _starts(waiting.take()):
                 return
         self._waiting.pop(origin, None)
         left = self._at_work.pop(origin) - 1
         if left:
             self._at_work[origin] = left
-
-    def _next(self, waiting: deque[Callable[[], bool]]) -> Callable[[], bool]:
-        if len(waiting) <= self._patience:
-            return waiting.popleft()
-        self._newest_was_first = not self._newest_was_first
-        return waiting.pop() if self._newest_was_first else waiting.popleft()
 
     def waiting(self) -> int:
         return sum(map(len, self._waiting.values()))
