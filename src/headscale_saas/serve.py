@@ -112,6 +112,7 @@ class Worker:
         self._logins_moved = asyncio.Event()
         self._takeovers = Takeovers(database, self._presence)
         self.edge = self._make_edge()
+        self._measuring = Measuring(self._metrics, self._work, self._hub, self._cache, self.edge, database)
         database.on_commit = self._committed
 
     def stop(self) -> None:
@@ -154,7 +155,7 @@ class Worker:
         yield self._follower.poll()
         yield self._hub.keep_alive()
         yield self._presence.run()
-        yield Measuring(self._metrics, self._work, self._hub, self._cache, self.edge, self._database).run()
+        yield self._measuring.run()
         yield self._takeovers.run()
         yield self._takeovers.poll()
         yield self._derp.run()
@@ -206,6 +207,7 @@ class Worker:
             self._hub.publish(snapshot.state.tailnet.id, Step(snapshot, NOTHING))
 
     def _metrics_text(self) -> bytes:
+        self._measuring.read()
         return self._metrics.text(
             cluster_id=self._config.cluster_id, process=str(int(self._database.process))
         )
