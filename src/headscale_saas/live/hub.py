@@ -233,6 +233,8 @@ class TailnetSessions:
     def _broadcast(self) -> Iterator[None]:
         """Brings every session that takes bytes to the newest snapshot, even one published meanwhile."""
         began, self._has_news = self._clock.monotonic(), False
+        for session in self._one_of_each_class():
+            yield from self._telling(session)
         for count, session in enumerate(list(self.sessions.values())):
             if session.sent is not None and not session.is_queued:
                 passing = self.frames.passing(session.sent.of_class)
@@ -246,6 +248,11 @@ class TailnetSessions:
                 yield
         now = self._clock.monotonic()
         self._rests_until = now + min(REST_FACTOR * (now - began), MOST_REST_SECONDS)
+
+    def _one_of_each_class(self) -> list[MapSession]:
+        """What a class is told is computed for the first of it, and may be long: a thousand nodes at once."""
+        sessions = self.sessions.values()
+        return list({id(it.sent.of_class): it for it in sessions if it.sent is not None}.values())
 
     def _telling(self, session: MapSession) -> Iterator[None]:
         node = self._snapshot.state.nodes.get(session.node_id)
