@@ -80,24 +80,18 @@ async def test_a_listener_that_was_deaf_looks_at_everything(
     """Without the safety poll: what was missed is found by the new connection alone."""
     monkeypatch.setattr(follower, "POLL_SECONDS", FOR_EVER)
     monkeypatch.setattr(feed, "RETRY_SECONDS", 3.0)  # long enough to see both deaf at once
-    deaf = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'notify headscale, ''h%'"
+    listeners = "from pg_stat_activity where query like 'notify headscale, ''h%'"
     async with service(database_dsn, workers=2) as house:
         acme = await house.tailnet("acme")
         clients = await joined(house, acme, 4)
         await house.settled(acme, *clients)
 
-        def hear() -> int:
-            return sum(running.worker._listener.is_listening for running in house.workers)
+        async def both_hear() -> bool:
+            return len(await house.sql(f"select {listeners}")) == 2
 
-        async def all_hear() -> bool:
-            return hear() == 2
-
-        async def none_hears() -> bool:
-            return hear() == 0
-
-        await until(all_hear)
-        assert len(await house.sql(deaf)) == 2
-        await until(none_hears)
+        await until(both_hear)
+        await house.sql(f"select pg_terminate_backend(pid) {listeners}")
+        await until(lambda: not any(running.worker._listener.is_listening for running in house.workers))
         await nodes.rename_node(house.tool, TESTER, acme.id, clients[0].netmap.node.id, "unheard")
         await house.settled(acme, *clients)
         await left(clients)
