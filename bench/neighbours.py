@@ -20,6 +20,8 @@ from headscale_saas.swarm.report import Phase, percentile
 
 TAILNETS, EACH = 50, 20
 JOINS, CHANGES = 300, 200
+FIRST_JOINS = 20
+"""While all of the noisy tailnet dials at the same moment; after that each client has a pace of its own."""
 LOOK_SECONDS = 60
 LONGEST_SECONDS = 600
 _BUCKET = re.compile(r'loop_lag_seconds_bucket\{[^}]*le="([^"]+)"[^}]*\} ([\d.e+]+)')
@@ -42,6 +44,8 @@ class View:
 class Neighbours:
     clients: int
     quiet: View
+    first_joins: list[float]
+    """Milliseconds of those that fell into the first burst."""
     noisy: View
     noise: dict[str, int]
     violations: int
@@ -71,12 +75,13 @@ async def _run(server: Server, noisy_clients: int) -> Neighbours:
     with _noise(server, noisy_key, noisy_clients) as noise:
         assert noise.stdout
         await asyncio.to_thread(noise.stdout.readline)  # "ready"
+        first = await _bounded(crowd, crowd.join(FIRST_JOINS))
         noisy = await _look(crowd, server)
         noise.terminate()
         rest = noise.stdout.read()
     report = await crowd.finish()
     done = json.loads(rest) if rest.startswith("{") else {}
-    return Neighbours(noisy_clients, quiet, noisy, done, report.violation_count)
+    return Neighbours(noisy_clients, quiet, sorted(first.waits), noisy, done, report.violation_count)
 
 
 async def _look(crowd: Crowd, server: Server) -> View:

@@ -21,6 +21,7 @@ from bench.policies import KINDS
 from bench.rows import table
 from bench.server import serving
 from bench.table import markdown, number
+from headscale_saas.swarm.report import percentile
 
 SERVER_CORE, LOAD_CORE = 0, 1
 PARTS = ("floor", "peers", "workers", "many", "neighbours", "policy", "policed")
@@ -100,6 +101,8 @@ def _neighbours(options: argparse.Namespace) -> neighbours.Neighbours:
     names = [field.name for field in dataclasses.fields(neighbours.View)]
     rows = [(name, float(getattr(found.quiet, name)), float(getattr(found.noisy, name))) for name in names]
     say(markdown(("ms", "quiet", "beside it"), rows))
+    burst = " / ".join(number(percentile(found.first_joins, share)) for share in (0.5, 1.0))
+    say(f"\nJoins into its first burst p50 / max: {burst} ms")
     say(f"\nIt did {found.noise}; isolation violations: {found.violations}\n")
     return found
 
