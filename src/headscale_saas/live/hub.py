@@ -29,6 +29,9 @@ SINGLES_IN_A_ROW = 32
 # Some 20 us each: a step stays well below a slice, and is not mostly taking turns.
 SESSIONS_IN_A_STEP = 8
 
+LONG_NEWS = 64
+"""So many nodes take some 3 ms to describe to a class, and more are described in steps."""
+
 BOOKS_SECONDS = 30.0
 """So long after the last whole netmap its parts are kept for the next."""
 
@@ -168,6 +171,7 @@ class TailnetSessions:
         self._sent = sent
         self._singles: deque[MapSession] = deque()
         self._has_news = False
+        self._is_long_news = False
         self._rests_until = 0.0
         self._last_came = clock.monotonic()
         self._works = False
@@ -178,6 +182,7 @@ class TailnetSessions:
         self._snapshot = step.snapshot
         self.frames.advance(step.snapshot, step.touched)
         self._has_news = True
+        self._is_long_news |= len(step.touched.nodes) > LONG_NEWS
         self._wake()
 
     def catch_up(self, session: MapSession) -> None:
@@ -233,8 +238,10 @@ class TailnetSessions:
     def _broadcast(self) -> Iterator[None]:
         """Brings every session that takes bytes to the newest snapshot, even one published meanwhile."""
         began, self._has_news = self._clock.monotonic(), False
-        for session in self._one_of_each_class():
-            yield from self._telling(session)
+        if self._is_long_news:
+            self._is_long_news = False
+            for session in self._one_of_each_class():
+                yield from self._telling(session)
         for count, session in enumerate(list(self.sessions.values())):
             if session.sent is not None and not session.is_queued:
                 passing = self.frames.passing(session.sent.of_class)
@@ -250,7 +257,7 @@ class TailnetSessions:
         self._rests_until = now + min(REST_FACTOR * (now - began), MOST_REST_SECONDS)
 
     def _one_of_each_class(self) -> list[MapSession]:
-        """What a class is told is computed for the first of it, and may be long: a thousand nodes at once."""
+        """What a class is told is computed for the first of it, which may take long."""
         sessions = self.sessions.values()
         return list({id(it.sent.of_class): it for it in sessions if it.sent is not None}.values())
 
