@@ -64,6 +64,10 @@ def see(people: People, seen: dict[Client, list[Client]], seconds: float = 5) ->
     until_each("sees its peers alone", people.all, has_its_peers, seconds)
 
 
+TUNNEL_SECONDS = 12
+"""A handshake of WireGuard that came before its peer was configured is tried again after 5 s."""
+
+
 def reach(people: People, wanted: dict[Client, list[Client]], port: int = PORT) -> None:
     """Waits until each client reaches these on the port and the others nobody."""
 
@@ -71,7 +75,7 @@ def reach(people: People, wanted: dict[Client, list[Client]], port: int = PORT) 
         others = [other for other in people.all if other is not client]
         return reached(client, others, port) == set(wanted.get(client, []))
 
-    until_each("reaches those that it may", people.all, reaches_them_alone, 5)
+    until_each("reaches those that it may", people.all, reaches_them_alone, TUNNEL_SECONDS)
 
 
 def test_own_devices_reach_each_other_and_are_all_that_one_sees(people: People) -> None:
