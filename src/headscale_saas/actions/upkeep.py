@@ -48,14 +48,14 @@ async def run_once(db: Database, now: datetime | None = None, *, sweep: bool = T
             return False
         await directory.declare_dead(tx)
         found = await due.read(tx, now, presence.GRACE, ADDRESS_REST)
-        if found.grown:
-            await due.analyze(tx)
     await presence.settle(db, found.unsettled, found.now)
     await _expire_nodes(db, found)
     await _remove_ephemeral(db, found)
     await _wake_addresses(db, found)
     if sweep:
         await _sweep(db, found.now)
+    if found.grown:
+        await _analyze(db)
     return True
 
 
@@ -105,6 +105,15 @@ async def _wake_addresses(db: Database, found: due.Due) -> None:
         return await addresses.wake(tx, found.now - ADDRESS_REST)
 
     await _each(db, found.rested, wake)
+
+
+async def _analyze(db: Database) -> None:
+    """By itself and last: it may have to wait for locks, and nothing shall wait for it."""
+    try:
+        async with db.directory() as tx:
+            await due.analyze(tx)
+    except Error as error:
+        log.warning("tables_not_analyzed", reason=error.message)
 
 
 async def _sweep(db: Database, now: datetime) -> None:

@@ -23,7 +23,7 @@ select t.now,
     where ephemeral and not online and (last_seen is null or last_seen <= t.now)
   ) as abandoned,
   array(select distinct tailnet_id from freed_addresses where freed_at <= t.now - $3::interval) as rested,
-  (select pg_stat_get_mod_since_analyze(c.oid) > 50 + greatest(c.reltuples, 0) / 2
+  (select c.reltuples < 100000 and pg_stat_get_mod_since_analyze(c.oid) > 50 + greatest(c.reltuples, 0) / 2
    from pg_class c where c.oid = 'nodes'::regclass) as grown
 from (select coalesce($1, now()) as now) t
 """
