@@ -69,6 +69,30 @@ async def test_those_who_wait_run_once_while_nobody_is_refused(database_dsn: str
         assert await node_ids(database, tailnet) == runs
 
 
+async def test_a_verb_that_runs_again_takes_its_share_of_the_audit_log_once(database_dsn: str) -> None:
+    asked: list[int] = []
+
+    def share() -> int:
+        asked.append(1)
+        return len(asked) - 1
+
+    async def noted(tx: TailnetTx) -> None:
+        tx.audit("node.note", "1", {}, share)
+
+    async def refused(tx: TailnetTx) -> None:
+        raise Refused("no")
+
+    async with process(database_dsn) as database:
+        tailnet = await new_tailnet(database, "noted")
+        go, slow = await behind_a_slow_one(database, tailnet)
+        writes = [asyncio.create_task(database.write(tailnet, ADMIN, verb)) for verb in (noted, refused)]
+        await until(lambda: database.waiting == len(writes))
+        go.set()
+        done, refusal = await asyncio.gather(*writes, return_exceptions=True)
+        await slow
+        assert (done, type(refusal), asked) == (None, Refused, [1])
+
+
 async def test_those_who_wait_share_a_version_and_only_the_refused_lose(database_dsn: str) -> None:
     heard: list[Version] = []
     async with process(database_dsn) as database:

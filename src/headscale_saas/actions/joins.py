@@ -5,6 +5,7 @@ the tailnet's lane. A refusal of an auth key is a value here, so that its audit 
 """
 
 import secrets
+from functools import partial
 from ipaddress import IPv4Address
 
 import msgspec
@@ -100,7 +101,9 @@ async def registered(tx: TailnetTx, node: Node, user: User | None = None) -> Reg
     owner = user if user is not None and user.id == node.user_id else None
     if owner is None and node.user_id is not None:
         owner = await users.get(tx, node.user_id)
-    version = tx.next_version if tx.is_touched else tx.head.version
+    # An earlier verb of the same batch may have made the node; then its version is made, too.
+    is_new = tx.is_touched or not tx.is_at_head
+    version = tx.next_version if is_new else tx.head.version
     return Registered(tailnet=tx.tailnet, version=version, node=node, user=owner)
 
 
@@ -112,13 +115,9 @@ async def note_foreign_key(tx: TailnetTx, credential: Credential, join: Join) ->
 
 def _audit_refusal(tx: TailnetTx, join: Join, facts: Facts, result: str) -> None:
     # Numbers of tailnets count anew in every database.
-    left_out = REFUSALS.left_out((tx.tailnet, tx.head.created_at))
-    if left_out is None:
-        return
-    detail: dict[str, object] = {"auth_key": facts.auth_key.id if facts.auth_key else 0, "result": result}
-    if left_out:
-        detail["left_out"] = left_out
-    tx.audit("node.refuse", f"machine {join.machine_key}", detail)
+    detail = {"auth_key": facts.auth_key.id if facts.auth_key else 0, "result": result}
+    share = partial(REFUSALS.left_out, (tx.tailnet, tx.head.created_at))
+    tx.audit("node.refuse", f"machine {join.machine_key}", detail, share)
 
 
 async def _grant(entrance: Entrance, credential: Credential) -> Grant | None:

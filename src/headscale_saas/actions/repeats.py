@@ -6,6 +6,7 @@ of the auth key, or the user, that lets them in. So whoever repeats hides nothin
 """
 
 from collections.abc import Hashable, Mapping
+from functools import partial
 
 from headscale_saas.observe import Ration
 from headscale_saas.observe.ration import HOUR
@@ -24,22 +25,16 @@ EPHEMERAL = Ration(EPHEMERAL_ROWS, seconds=HOUR)
 def note(tx: TailnetTx, action: str, node: Node, detail: Mapping[str, object]) -> None:
     """The audit row of what a node did itself, if it has not had its share."""
     if node.ephemeral:
-        left_out = EPHEMERAL.left_out(_key(tx, action, node.auth_key_id, node.user_id))
+        share = partial(EPHEMERAL.left_out, _key(tx, action, node.auth_key_id, node.user_id))
     else:
-        left_out = NODES.left_out(_key(tx, action, node.id))
-    _write(tx, action, node.id, detail, left_out)
+        share = partial(NODES.left_out, _key(tx, action, node.id))
+    tx.audit(action, f"node {node.id}", detail, share)
 
 
 def note_by_time(tx: TailnetTx, action: str, node: NodeId, *, is_gone: bool) -> None:
     """That of a node whose time was over; those that are gone for good share the rows of their tailnet."""
-    left_out = EPHEMERAL.left_out(_key(tx, action)) if is_gone else NODES.left_out(_key(tx, action, node))
-    _write(tx, action, node, {"reason": "time"}, left_out)
-
-
-def _write(tx: TailnetTx, action: str, node: int, detail: Mapping[str, object], left_out: int | None) -> None:
-    if left_out is not None:
-        counted = {"left_out": left_out} if left_out else {}
-        tx.audit(action, f"node {node}", {**detail, **counted})
+    ration, key = (EPHEMERAL, _key(tx, action)) if is_gone else (NODES, _key(tx, action, node))
+    tx.audit(action, f"node {node}", {"reason": "time"}, partial(ration.left_out, key))
 
 
 def _key(tx: TailnetTx, *parts: Hashable) -> Hashable:

@@ -160,7 +160,7 @@ class Batch:
         if not self._done:
             return None  # the pool rolls back
         touched = [tx.touched for _, tx, _ in self._done if tx.is_touched]
-        entries = [entry for _, tx, _ in self._done for entry in tx.audits]
+        entries = [entry for _, tx, _ in self._done for entry in tx.audits()]
         version = await self._record(union(touched) if touched else None, entries)
         await self._commit()
         return version

@@ -1,6 +1,6 @@
 """What the ways into the database hand out: transactions, each opened for one purpose and with one role."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
@@ -80,6 +80,11 @@ class Entry(NamedTuple):
     detail: str
 
 
+def nothing_left_out() -> int:
+    """The share of what is always written."""
+    return 0
+
+
 class Doer(NamedTuple):
     """The actor of a write as the audit log has it."""
 
@@ -129,7 +134,7 @@ class TailnetTx(Transaction):
         self._users: set[UserId] = set()
         self._settings = False
         self._policy = False
-        self._audits: list[Entry] = []
+        self._audits: list[tuple[str, str, Mapping[str, object], Callable[[], int | None]]] = []
 
     @property
     def tailnet(self) -> TailnetId:
@@ -154,9 +159,19 @@ class TailnetTx(Transaction):
         self._settings = self._settings or settings
         self._policy = self._policy or policy
 
-    def audit(self, action: str, target: str, detail: Mapping[str, object] | None = None) -> None:
-        """One row for the audit log, written with the rest or not at all. Never a secret."""
-        self._audits.append(Entry(*self._doer, action, target, encode(detail or {}).decode()))
+    def audit(
+        self,
+        action: str,
+        target: str,
+        detail: Mapping[str, object] | None = None,
+        left_out: Callable[[], int | None] = nothing_left_out,
+    ) -> None:
+        """One row for the audit log, written with the rest or not at all. Never a secret.
+
+        `left_out` is asked once, when the row is about to be written. None leaves it out; a number of rows
+        left out before goes into it.
+        """
+        self._audits.append((action, target, detail or {}, left_out))
 
     @property
     def is_touched(self) -> bool:
@@ -171,9 +186,13 @@ class TailnetTx(Transaction):
             policy=self._policy,
         )
 
-    @property
-    def audits(self) -> list[Entry]:
-        return self._audits
+    def audits(self) -> Iterator[Entry]:
+        """The rows to write. To be asked once, since verbs may run again, and what they note is rationed."""
+        for action, target, detail, left_out in self._audits:
+            count = left_out()
+            if count is not None:
+                counted = {**detail, "left_out": count} if count else detail
+                yield Entry(*self._doer, action, target, encode(counted).decode())
 
 
 class DirectoryTx(Transaction):
