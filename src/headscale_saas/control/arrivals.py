@@ -18,8 +18,11 @@ class Arrivals:
         self._refs: dict[NodeKey, tuple[float, NodeRef]] = {}
 
     def note(self, ref: NodeRef) -> None:
-        """The node registered with this key. Past 4,096 the oldest is forgotten."""
-        self._refs.pop(ref.node_key, None)
+        """The node registered with this key; sent twice, the later version counts. Past 4,096 the oldest is
+        forgotten."""
+        _, before = self._refs.pop(ref.node_key, (0.0, None))
+        if before is not None and before.node == ref.node and before.version > ref.version:
+            ref = before
         if len(self._refs) >= MOST:
             del self._refs[next(iter(self._refs))]
         self._refs[ref.node_key] = self._now(), ref

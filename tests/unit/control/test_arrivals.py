@@ -6,11 +6,11 @@ from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailnet.model import NodeId, TailnetId, Version
 
 
-def a_ref(number: int, node: int = 1) -> NodeRef:
+def a_ref(number: int, node: int = 1, version: int = 3) -> NodeRef:
     key = NodeKey(number.to_bytes(32, "big"))
     machine = MachineKey(bytes([7]) * 32)
     return NodeRef(
-        tailnet=TailnetId(1), node=NodeId(node), machine_key=machine, node_key=key, version=Version(3)
+        tailnet=TailnetId(1), node=NodeId(node), machine_key=machine, node_key=key, version=Version(version)
     )
 
 
@@ -19,6 +19,13 @@ def test_an_arrival_is_known_once() -> None:
     arrivals.note(ref)
     assert arrivals.take(ref.node_key) is ref
     assert arrivals.take(ref.node_key) is None
+
+
+def test_of_a_registration_that_was_sent_twice_the_later_version_counts() -> None:
+    arrivals, later = Arrivals(lambda: 100.0), a_ref(1, version=4)
+    arrivals.note(later)
+    arrivals.note(a_ref(1, version=3))
+    assert arrivals.take(later.node_key) is later
 
 
 def test_after_seconds_the_directory_is_asked() -> None:
