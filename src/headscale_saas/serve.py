@@ -223,8 +223,11 @@ class Worker:
         self, tailnet: TailnetId, nodes: Sequence[NodeId]
     ) -> Mapping[NodeId, presence_actions.Admitted]:
         snapshot = self._cache.get(tailnet)
-        known = snapshot.state.nodes if snapshot else {}
-        seem_offline = any(node not in known or not known[node].online for node in nodes)
+        # Of a tailnet that is not read yet nothing is known: after a restart most of its nodes are online.
+        known = None if snapshot is None else snapshot.state.nodes
+        seem_offline = known is not None and any(
+            node not in known or not known[node].online for node in nodes
+        )
         return await presence_actions.admit(
             self._database, self._database.process, tailnet, nodes, seem_offline=seem_offline
         )

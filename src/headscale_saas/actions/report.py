@@ -35,7 +35,7 @@ async def report(
     may lag: it can tell of news, never that there is none. Raises NotFound (the node is gone, or
     has another key by now), and Refused (its key has expired).
     """
-    if known is None or reported(known, request) == known:
+    if known is None or known.expired or known.node_key != ref.node_key or reported(known, request) == known:
         async with db.read(ref.tailnet) as tx:
             before = await _reporter(tx, ref)
         if reported(before, request) == before:
