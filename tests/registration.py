@@ -1,5 +1,6 @@
 """Devices that register straight at the verbs, on several processes of one cluster."""
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from tests.store_world import ADMIN, CLUSTER, process
+from tests.store_world import ADMIN, CLUSTER, a_node, process, put_node
 
 from headscale_saas.actions import auth_keys, logins, nodes, presence, register, tailnets, users
 from headscale_saas.actions.approvals import policy_of
@@ -131,6 +132,23 @@ async def database_now(db: Database) -> datetime:
     async with db.directory() as tx:
         now: datetime = await tx.fetchval("select now()")
         return now
+
+
+@asynccontextmanager
+async def never_resting(db: Database, tailnet: TailnetId) -> AsyncIterator[None]:
+    """The tailnet moves all the time."""
+    at_rest = asyncio.Event()
+
+    async def move() -> None:
+        while not at_rest.is_set():
+            await db.write(tailnet, ADMIN, lambda tx: put_node(tx, a_node(7)))
+
+    moving = asyncio.create_task(move())
+    try:
+        yield
+    finally:
+        at_rest.set()
+        await moving
 
 
 async def settle(db: Database, now: datetime) -> int:

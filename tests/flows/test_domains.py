@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from tests.command_line import CommandLine, with_a_tailnet
-from tests.registration import Home, world
+from tests.registration import Home, never_resting, world
 from tests.service import TESTER, service
-from tests.store_world import ADMIN, a_node, put_node
+from tests.store_world import ADMIN
 from tests.waiting import until
 
 from headscale_saas.actions import policies
@@ -132,17 +132,9 @@ async def test_of_a_policy_and_domains_at_once_both_hold_or_one_is_refused(datab
 async def test_in_a_tailnet_that_never_rests_they_are_set_all_the_same(database_dsn: str) -> None:
     async with world(database_dsn, processes=2) as w:
         home = await w.home()
-        at_rest = asyncio.Event()
-
-        async def never_rest() -> None:
-            while not at_rest.is_set():
-                await w.processes[1].write(home.id, ADMIN, lambda tx: put_node(tx, a_node(7)))
-
-        moving = asyncio.create_task(never_rest())
-        for domain in ("a.example", "b.example", "c.example"):
-            await set_domains(home.db, ADMIN, home.id, [domain])
-        at_rest.set()
-        await moving
+        async with never_resting(w.processes[1], home.id):
+            for domain in ("a.example", "b.example", "c.example"):
+                await set_domains(home.db, ADMIN, home.id, [domain])
         assert await domains(home) == ("c.example",)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.registration import Device, Home, World, world
+from tests.registration import Device, Home, World, never_resting, world
 from tests.store_world import ADMIN, a_node, a_user, put_node, put_user
 from tests.waiting import until
 
@@ -175,17 +175,9 @@ async def test_many_at_once_have_versions_without_gaps(database_dsn: str) -> Non
 async def test_in_a_tailnet_that_never_rests_a_policy_is_set_all_the_same(database_dsn: str) -> None:
     async with world(database_dsn, processes=2) as w:
         home = await w.home()
-        at_rest = asyncio.Event()
-
-        async def never_rest() -> None:
-            while not at_rest.is_set():
-                await w.processes[1].write(home.id, ADMIN, lambda tx: put_node(tx, a_node(7)))
-
-        moving = asyncio.create_task(never_rest())
-        for number in range(5):
-            await put(home, f"{CLOSED}// {number}\n")
-        at_rest.set()
-        await moving
+        async with never_resting(w.processes[1], home.id):
+            for number in range(5):
+                await put(home, f"{CLOSED}// {number}\n")
         assert await numbers(home) == [5, 4, 3, 2, 1]
 
 

@@ -241,6 +241,25 @@ async def test_an_expired_node_is_not_heard_until_its_key_is_good_again(database
         assert (await home.node(node)).endpoints == request.endpoints
 
 
+async def test_what_an_expired_node_reports_takes_no_place_in_the_lane(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could repeat it without end, and those who write would wait behind it."""
+
+    async def no_write(*_args: object, **_options: object) -> None:
+        raise AssertionError("it was given a place")
+
+    async with world(database_dsn) as w:
+        home, device = await w.home(), Device("web")
+        node = await device.join(w.db, await home.key())
+        ref = await reporter(w, device)
+        known = await nodes.expire_node(w.db, ADMIN, home.id, node.id)
+        request = MapRequest(version=CAPVER, endpoints=("192.0.2.1:41641",), omit_peers=True)
+        monkeypatch.setattr(w.db, "write", no_write)
+        with pytest.raises(Refused, match="expired"):
+            await report.report(w.db, policy_of, ref, request, known)
+
+
 async def test_a_node_is_expired_for_its_reports_before_upkeep_has_said_so(database_dsn: str) -> None:
     async with world(database_dsn) as w:
         home, device = await w.home(), Device("web")
