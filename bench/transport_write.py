@@ -89,7 +89,7 @@ async def main(connections: int, rounds: int) -> None:
     gc.collect()
     before, started = resident(), time.process_time()
     sockets += [await join(edge, keys, frames) for _ in range(connections)]
-    while len(streams) < len(sockets):  # noqa: ASYNC110
+    while len(streams) < len(sockets):  # noqa: ASYNC110 - what is waited for sets no event
         await asyncio.sleep(0.01)
     joined = time.process_time() - started
     gc.collect()

@@ -87,9 +87,8 @@ async def _read(tx: TailnetTx, etag: str) -> Approvals:
     text = await policies.text_in_force(tx)
     try:
         approvals = await apart(READS, lambda: Approvers(parse(text)))
-    except (
-        Invalid
-    ):  # another release took it: nothing may be guessed, and whoever joins is not told what it says
+    except Invalid:
+        # Another release took it: nothing may be guessed, and whoever joins is not told what it says.
         reason = "the tailnet's policy is not understood here: an admin has to set another one"
         raise Unavailable(reason, code="policy_not_understood") from None
     if etag:
