@@ -177,7 +177,7 @@ class Sources:
     def _of_bucket(self, rule: Rule, bucket: Bucket, numbers: Iterable[int]) -> Addresses:
         named = bucket.matching(numbers)
         if not rule.postures:
-            return bucket.addresses(named) if named else ()
+            return self._beside_literals(rule, bucket, named) if named else ()
         held = bucket.matching(indices(rule.postures))
         return bucket.addresses(named & held) + self._within_literals(rule, bucket, held & ~named)
 
@@ -187,10 +187,26 @@ class Sources:
         places &= bucket.matching(indices(literals))
         if not places:
             return ()
-        named = spans.union(self._literal(selector) for selector in rule.sources)
-        return tuple(
-            text for text in bucket.addresses(places) if spans.contains(named, spans.number(ip_address(text)))
-        )
+        named = self._named_addresses(rule)
+        return tuple(text for text in bucket.addresses(places) if _is_in(named, text))
+
+    def _beside_literals(self, rule: Rule, bucket: Bucket, places: int) -> Addresses:
+        """Of nodes that selectors name. Pieces become rules of their own, and who is a source of two is
+        granted a capability's values twice: so not those addresses that stand among what is no node.
+        """
+        addresses = bucket.addresses(places)
+        literals = rule.source_mask & self._program.atoms.literal if rule.caps is not None else 0
+        if not places & bucket.matching(indices(literals)):
+            return addresses
+        named = self._named_addresses(rule)
+        return tuple(text for text in addresses if not _is_in(named, text))
+
+    def _named_addresses(self, rule: Rule) -> Spans:
+        return spans.union(self._literal(selector) for selector in rule.sources)
+
+
+def _is_in(addresses: Spans, text: str) -> bool:
+    return spans.contains(addresses, spans.number(ip_address(text)))
 
 
 def _filled(pieces: Mapping[str, Addresses]) -> Mapping[str, Addresses]:

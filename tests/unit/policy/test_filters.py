@@ -177,6 +177,15 @@ def test_capabilities_are_granted_on_own_addresses() -> None:
     assert [one.dsts for one in rule.cap_grant] == [("100.64.0.2/32", "fd7a:115c:a1e0::2/128"), (ROUTE,)]
 
 
+def test_nobody_is_granted_a_capability_twice_for_being_named_twice() -> None:
+    """By an address and by who the node is: clients would join the values of two rules."""
+    app = {"example.com/x": [1]}
+    sources = f"tag:a {A.ipv4} {A_FAR.ipv6}/120"
+    resolution = resolved(STATE, grant(sources, "tag:b", ip="", app=app))
+    named = [text for rule in rules_at(resolution, B) for text in rule.src_ips if text in addresses(A, A_FAR)]
+    assert sorted(named) == sorted([str(A.ipv4), str(A_FAR.ipv4)])
+
+
 def test_only_its_routers_are_told_of_a_way_through_them() -> None:
     def router(number: int, tag: str) -> Node:
         return make_node(number, tags=(tag,), routable_ips=(ROUTE,), approved_routes=(ROUTE,))
