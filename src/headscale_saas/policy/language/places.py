@@ -33,13 +33,14 @@ _ADDRESSES = frozenset({Kind.ANY, Kind.PREFIX, Kind.HOST})
 
 
 class Place(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """`section` is how the real service calls it. `before` goes before what is said of a word that cannot be
-    read or names nothing; `{}` in it is the word."""
+    """`section` is how the real service calls it. `refusal` is what is said of a selector that may not stand
+    here, given the word as it is written. `before` goes before what is said of a word that cannot be read or
+    names nothing; `{}` in it is the word."""
 
     section: str
     kinds: frozenset[Kind]
     autogroups: frozenset[Selector]
-    refusal: Callable[[Selector], str]
+    refusal: Callable[[Selector, str], str]
     before: str = ""
 
     def read(self, value: Value, names: Names, word: str | None = None) -> Selector:
@@ -48,7 +49,7 @@ class Place(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         selector = recognise(word)
         if selector is None:
             raise value.refused(self._introduced(word, f"{quoted(word)}: invalid address"))
-        if fault := self._fault(selector, names):
+        if fault := self._fault(selector, word, names):
             raise value.refused(fault)
         names.note_spelling(value, word, selector)
         return selector
@@ -56,14 +57,14 @@ class Place(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def read_all(self, value: Value | None, names: Names) -> tuple[Selector, ...]:
         return tuple(self.read(item, names) for item in items(value))
 
-    def _fault(self, selector: Selector, names: Names) -> str | None:
+    def _fault(self, selector: Selector, word: str, names: Names) -> str | None:
         if selector.kind is Kind.AUTOGROUP and selector not in KNOWN:
             known = " ".join(one.name for one in KNOWN)
             return f"invalid autogroup: got {quoted(selector.name)}, must be one of [{known}]"
         if selector.kind not in self.kinds:
-            return self.refusal(selector)
+            return self.refusal(selector, word)
         if selector.kind is Kind.AUTOGROUP and selector not in self.autogroups:
-            return self.refusal(selector)
+            return self.refusal(selector, word)
         if selector.kind is Kind.DOMAIN and (foreign := names.foreign(selector.name)):
             return f"[{self.section}] {foreign}"
         undefined = names.undefined(selector)
@@ -73,47 +74,47 @@ class Place(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return self.before.replace("{}", quoted(word)) + message
 
 
-def _unsupported(what: str, supported: Iterable[Selector], selector: Selector) -> str:
-    shown = quoted(str(selector))
+def _unsupported(what: str, supported: Iterable[Selector], selector: Selector, word: str) -> str:
+    shown = quoted(word)
     if selector.kind is not Kind.AUTOGROUP:
         return f"alias not supported for {what}: {shown}"
     names = " ".join(one.name for one in KNOWN if one in supported)
     return f"autogroup not supported for {what}s: {shown}, can be [{names}]"
 
 
-def _not_a_source(selector: Selector) -> str:
+def _not_a_source(selector: Selector, word: str) -> str:
     if selector == SELF:
         return '"autogroup:self" not valid on the src side of a rule'
     if selector == INTERNET:
         return "autogroup:internet can only be used in ACL destinations"
-    return _unsupported("ACL source", SOURCE_AUTOGROUPS, selector)
+    return _unsupported("ACL source", SOURCE_AUTOGROUPS, selector, word)
 
 
-def _not_a_destination(selector: Selector) -> str:
+def _not_a_destination(selector: Selector, word: str) -> str:
     if selector == DANGER_ALL:
         return "cannot use autogroup:danger-all as a dst"
-    return _unsupported("ACL destination", DESTINATION_AUTOGROUPS, selector)
+    return _unsupported("ACL destination", DESTINATION_AUTOGROUPS, selector, word)
 
 
-def _not_an_ssh_source(selector: Selector) -> str:
+def _not_an_ssh_source(selector: Selector, word: str) -> str:
     if selector == SELF:
-        return _not_a_source(selector)
+        return _not_a_source(selector, word)
     if selector == INTERNET:
         return "autogroup:internet can only be used in ACL destinations"
-    return _unsupported("SSH source", PEOPLE | {TAGGED}, selector)
+    return _unsupported("SSH source", PEOPLE | {TAGGED}, selector, word)
 
 
-def _not_an_ssh_destination(selector: Selector) -> str:
+def _not_an_ssh_destination(selector: Selector, word: str) -> str:
     if selector.kind in (Kind.HOST, Kind.PREFIX):
-        return f"invalid dst {quoted(selector.name)}"
+        return f"invalid dst {quoted(word)}"
     if selector.kind is Kind.ANY:
         instead = "use 'autogroup:member', 'autogroup:tagged', tags or users instead"
         return f"wildcard (*) is not supported as SSH destination; {instead}"
-    return _unsupported("SSH destination", (SELF, TAGGED), selector)
+    return _unsupported("SSH destination", (SELF, TAGGED), selector, word)
 
 
-def _not_a_target(selector: Selector) -> str:
-    shown = quoted(str(selector))
+def _not_a_target(selector: Selector, word: str) -> str:
+    shown = quoted(word)
     if selector.kind is Kind.AUTOGROUP:
         can_be = " ".join(one.name for one in KNOWN if one in PEOPLE or one == TAGGED)
         return f"nodeAttrs target does not support this autogroup: {shown}, can be [{can_be}]"
@@ -156,29 +157,29 @@ OWNER = Place(
     section="tagOwners",
     kinds=_IDENTITIES,
     autogroups=PEOPLE | {TAGGED},
-    refusal=lambda selector: f"invalid owner format: {quoted(str(selector))}",
+    refusal=lambda _, word: f"invalid owner format: {quoted(word)}",
 )
 APPROVER = Place(
     section="autoApprovers",
     kinds=_IDENTITIES,
     autogroups=PEOPLE | {TAGGED},
-    refusal=lambda selector: f"invalid auto approver format: {quoted(str(selector))}",
+    refusal=lambda _, word: f"invalid auto approver format: {quoted(word)}",
 )
 GROUP_MEMBER = Place(
     section="groups",
     kinds=frozenset({Kind.USER, Kind.DOMAIN}),
     autogroups=frozenset(),
-    refusal=lambda selector: f"username must contain @, got: {quoted(str(selector))}",
+    refusal=lambda _, word: f"username must contain @, got: {quoted(word)}",
 )
 RECORDER = Place(
     section="ssh",
     kinds=frozenset({Kind.TAG}),
     autogroups=frozenset(),
-    refusal=lambda selector: f"recorder {quoted(str(selector))} is not a tag",
+    refusal=lambda _, word: f"recorder {quoted(word)} is not a tag",
 )
 IPSET_TARGET = Place(
     section="ipsets",
     kinds=frozenset({Kind.PREFIX, Kind.HOST, Kind.IPSET, Kind.AUTOGROUP}),
     autogroups=frozenset({INTERNET}),
-    refusal=lambda selector: f"{quoted(str(selector))} cannot be part of an ipset",
+    refusal=lambda _, word: f"{quoted(word)} cannot be part of an ipset",
 )
