@@ -74,6 +74,7 @@ class Cache:
     def evict(self, tailnet: TailnetId) -> None:
         """Forgets a tailnet that nobody is connected to; the next to come loads it again."""
         self.compiling.forget(tailnet)
+        self._full.discard(tailnet)
         snapshot = self._snapshots.pop(tailnet, None)
         if snapshot is not None:
             for node in snapshot.state.nodes.values():
@@ -136,7 +137,7 @@ class Cache:
         return Step(snapshot, touched)
 
     def _tell_if_full(self, tailnet: TailnetId, state: TailnetState, compiled: Compiled) -> None:
-        """In the log, once: whoever joins now is let in nowhere, and may ask why."""
+        """In the log, once while it is cached: whoever joins now is let in nowhere, and may ask why."""
         if not compiled.is_full:
             self._full.discard(tailnet)
         elif tailnet not in self._full:
