@@ -96,11 +96,11 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._context.proxies.trusts(address):
             self._start()
             return
-        if self._context.gate.enter(source(address), self._admitted):
-            self._ticket = Ticket(self._context.gate, source(address))
-            self._start()
-        else:
+        self._ticket = self._context.gate.enter(source(address), self._admitted)
+        if self._ticket.waits:
             self._held = b""
+        else:
+            self._start()
 
     def data_received(self, data: bytes) -> None:
         if self._held is not None:

@@ -24,16 +24,17 @@ class Gate:
         self._at_work: dict[str, int] = {}
         self._waiting: dict[str, Line[Callable[[], bool]]] = {}
 
-    def enter(self, origin: str, start: Callable[[], bool]) -> bool:
-        """True if there is room now; else `start` is called later, and says whether it still wants it.
+    def enter(self, origin: str, start: Callable[[], bool]) -> "Ticket":
+        """A place at work if there is room now, else in the line. Then `start` is called when its turn comes,
+        and says whether it takes the place at work, for which it makes a ticket of its own.
 
         `start` is called out of somebody else's `leave`: it should only arrange for its work to be done.
         """
         if self._at_work.get(origin, 0) < self._limit:
             self._at_work[origin] = self._at_work.get(origin, 0) + 1
-            return True
-        self._waiting.setdefault(origin, Line(self._patience)).append(start)
-        return False
+            return Ticket(self, origin)
+        line = self._waiting.setdefault(origin, Line(self._patience))
+        return Ticket(self, origin, line.append(start))
 
     def leave(self, origin: str) -> None:
         """Gives the place to the next who still wants it. What is wrong with one who waits is not raised."""
@@ -46,23 +47,41 @@ class Gate:
         if left:
             self._at_work[origin] = left
 
+    def give_up(self, origin: str, number: int) -> None:
+        """Leaves the line."""
+        if waiting := self._waiting.get(origin):
+            waiting.remove(number)
+            if not waiting:
+                del self._waiting[origin]
+
     def waiting(self) -> int:
         return sum(map(len, self._waiting.values()))
 
 
 class Ticket:
-    """A place behind the gate, given back once; without a gate (a trusted proxy) it is worth nothing."""
+    """A place behind the gate or in its line, given back once; without a gate (a trusted proxy) it is worth
+    nothing. `waits`: it is in the line.
+    """
 
-    __slots__ = ("_gate", "_origin")
+    __slots__ = ("_gate", "_number", "_origin")
 
-    def __init__(self, gate: Gate | None, origin: str) -> None:
+    def __init__(self, gate: Gate | None, origin: str, number: int | None = None) -> None:
         self._gate = gate
         self._origin = origin
+        self._number = number
+
+    @property
+    def waits(self) -> bool:
+        return self._number is not None
 
     def leave(self) -> None:
         gate, self._gate = self._gate, None
-        if gate is not None:
+        if gate is None:
+            return
+        if self._number is None:
             gate.leave(self._origin)
+        else:
+            gate.give_up(self._origin, self._number)
 
 
 def _starts(start: Callable[[], bool]) -> bool:

@@ -1,6 +1,7 @@
 """A line in which nobody waits for ever, and some are always served in time."""
 
-from collections import deque
+from collections import OrderedDict
+from itertools import count
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -11,22 +12,30 @@ class Line(Generic[T]):
     all would be served too late, and the newest first would leave some to wait until it is over.
     """
 
-    __slots__ = ("_newest_was_first", "_patience", "_waiting")
+    __slots__ = ("_newest_was_first", "_numbers", "_patience", "_waiting")
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._waiting: deque[T] = deque()
+        self._waiting: OrderedDict[int, T] = OrderedDict()
+        self._numbers = count()
         self._newest_was_first = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def append(self, one: T) -> None:
-        self._waiting.append(one)
+    def append(self, one: T) -> int:
+        """Returns its number, for `remove`."""
+        number = next(self._numbers)
+        self._waiting[number] = one
+        return number
+
+    def remove(self, number: int) -> None:
+        """It does not wait any more; whose turn has come is not there to be removed."""
+        self._waiting.pop(number, None)
 
     def take(self) -> T:
-        """Whose turn it is. Raises IndexError if nobody waits."""
+        """Whose turn it is. Raises KeyError if nobody waits."""
         if len(self._waiting) <= self._patience:
-            return self._waiting.popleft()
+            return self._waiting.popitem(last=False)[1]
         self._newest_was_first = not self._newest_was_first
-        return self._waiting.pop() if self._newest_was_first else self._waiting.popleft()
+        return self._waiting.popitem(last=self._newest_was_first)[1]

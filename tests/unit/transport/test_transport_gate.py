@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 from collections.abc import Hashable
+from functools import partial
 
 import pytest
 from noise_client import (
@@ -37,16 +38,35 @@ def test_what_is_wrong_with_one_who_waits_harms_nobody(caplog: pytest.LogCapture
         started.append("sound")
         return True
 
-    assert gate.enter("lb", sound)
-    assert not gate.enter("lb", sound)
-    assert not gate.enter("lb", lambda: False)
-    assert not gate.enter("lb", broken)
+    assert not gate.enter("lb", sound).waits
+    assert gate.enter("lb", sound).waits
+    assert gate.enter("lb", lambda: False).waits
+    assert gate.enter("lb", broken).waits
     gate.leave("lb")
     assert started == ["sound"]
     assert "could not be started" in caplog.text
     gate.leave("lb")
-    assert gate.enter("lb", sound)  # nothing was lost, nothing given twice
-    assert not gate.enter("lb", sound)
+    assert not gate.enter("lb", sound).waits  # nothing was lost, nothing given twice
+    assert gate.enter("lb", sound).waits
+
+
+def test_who_hangs_up_in_the_line_is_forgotten_there_and_then() -> None:
+    """Else a flood of connections that are closed at once would be kept until the line moves."""
+    gate, started = Gate(1, patience=1), list[int]()
+
+    def start(number: int) -> bool:
+        started.append(number)
+        return True
+
+    gate.enter("lb", lambda: True)
+    tickets = [gate.enter("lb", partial(start, number)) for number in range(1000)]
+    for ticket in (*tickets[:500], *tickets[501:]):
+        ticket.leave()
+    assert gate.waiting() == 1
+    gate.leave("lb")
+    assert started == [500]
+    gate.enter("lb", partial(start, 1000)).leave()
+    assert not gate._waiting
 
 
 def test_in_a_long_queue_the_newest_and_the_oldest_take_turns() -> None:
@@ -99,7 +119,7 @@ async def test_those_who_leave_while_they_wait_leave_no_trace() -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", opened.port)
             await hang_up(writer)
         last = asyncio.create_task(dial(opened.port))
-        await until(lambda: opened.edge._context.gate.waiting() == 4)
+        await until(lambda: opened.edge._context.gate.waiting() == 1)
         await hang_up(idle[1])
         client = await last
         await client.close()
