@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -29,7 +30,6 @@ from headscale_saas.tailnet.model import ClusterId
 
 # prctl(PR_SET_PDEATHSIG): a worker must not outlive its supervisor.
 PR_SET_PDEATHSIG = 1
-POOL_SIZE = 8
 FULL_COLLECTION_AFTER = 20
 """Collections of the middle generation: of 7,000 new objects each that are still there."""
 
@@ -121,7 +121,13 @@ async def _joined(config: Config, dsn: str) -> AsyncIterator[Database]:
         stack.push_async_callback(tool.close)
         async with tool.directory() as tx:
             number = await directory.register_process(tx, ClusterId(config.cluster_id), _name())
-        database = await Database.open(dsn, process=number, pooler=pooler, pool_size=POOL_SIZE)
+        database = await Database.open(
+            dsn,
+            process=number,
+            pooler=pooler,
+            pool_size=config.database.postgres.max_open_conns,
+            idle_seconds=config.database.postgres.conn_max_idle_time_secs or inf,
+        )
         stack.push_async_callback(database.close)
         yield database
         with suppress(Error):  # without a database the others will notice by the heartbeat

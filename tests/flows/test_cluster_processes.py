@@ -255,6 +255,25 @@ async def test_two_workers_serve_restart_and_end_in_order(database_dsn: str, dir
         await asyncio.gather(*(client.close() for client in clients))
 
 
+async def test_a_worker_keeps_to_its_number_of_connections(database_dsn: str, directory: Path) -> None:
+    """`database.postgres.max_open_conns`, with a crowd that would like more; four are for other things."""
+    limit = {"url": database_dsn, "postgres": {"max_open_conns": 2}}
+    process = Served(directory, "few", database_dsn, database=limit).start()
+    try:
+        await process.healthy()
+        async with house_of(database_dsn, process) as house:
+            acme, site = await house.tailnet("acme"), Site(f"http://127.0.0.1:{process.port}")
+            clients = [Client(site, tailnet=acme.name) for _ in range(20)]
+            await asyncio.gather(*(client.join(acme.key) for client in clients))
+            sql = "select count(*) from pg_stat_activity where application_name ~ '^headscale-saas/[1-9]'"
+            (found,) = await house.sql(sql)
+            assert 2 <= found["count"] <= 2 + 4
+            await asyncio.gather(*(client.close() for client in clients))
+        assert "has no effect" not in process.log.read_text()
+    finally:
+        process.kill()
+
+
 async def test_a_frozen_worker_that_was_given_up_starts_afresh(database_dsn: str, directory: Path) -> None:
     """F-05: what it does after it wakes is refused, and its clients come back by themselves."""
     async with (

@@ -43,7 +43,6 @@ RENAMED = {"ephemeral_node_inactivity_timeout": "node.ephemeral.inactivity_timeo
 NOT_YET = (
     *("grpc_", "unix_socket", "derp.server.", "dns.extra_records_path", "node.routes.ha.", "oidc."),
     *("preauth_keys.", "tailnet.max_", "cli.address", "cli.api_key", "cli.insecure", "tuning."),
-    *("database.postgres.max_open_conns", "database.postgres.conn_max_idle_time_secs"),
 )
 """Beginnings of keys that are read and checked, and of whose work nothing is built. Shorten this list."""
 

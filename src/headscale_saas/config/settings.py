@@ -173,9 +173,11 @@ class Postgres(Section):
     ssl: Text = setting(
         "false", "`false`, `true`, or one of PostgreSQL's sslmode words such as `verify-full`."
     )
-    max_open_conns: Annotated[int, Field(ge=2)] = setting(10, "Connections of one worker.")
+    max_open_conns: Annotated[int, Field(ge=2)] = setting(
+        10, "Connections of one worker that work; four more listen, ring, beat and sign off."
+    )
     max_idle_conns: int = setting(10, "", ignored="idle connections are closed after conn_max_idle_time_secs")
-    conn_max_idle_time_secs: Count = setting(3600, "Idle connections are closed after this.")
+    conn_max_idle_time_secs: Count = setting(3600, "Idle connections are closed after this. 0: never.")
 
     def dsn(self) -> str:
         """libpq's URL. All in the query, because a host may be a directory."""

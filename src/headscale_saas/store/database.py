@@ -21,7 +21,7 @@ from headscale_saas.store.batch import READ_HEAD, Request, commit, fenced, read_
 from headscale_saas.store.constraints import FAILURES, Fenced, translated
 from headscale_saas.store.lanes import Lane
 from headscale_saas.store.migrate import INSTALLED, refuse_old, refuse_unknown
-from headscale_saas.store.pool import TIMEOUTS, Address, Pool
+from headscale_saas.store.pool import IDLE_SECONDS, TIMEOUTS, Address, Pool
 from headscale_saas.store.tailnets import HEAD, head_from_record
 from headscale_saas.store.transactions import Connection, DirectoryTx, Doer, FeedTx, TailnetTx
 from headscale_saas.store.turns import Turns, origin_of
@@ -63,13 +63,13 @@ class Database:
     was declared dead. Both may be set after `open`.
     """
 
-    def __init__(self, address: Address, process: ProcessNumber, pool_size: int) -> None:
+    def __init__(self, address: Address, process: ProcessNumber, pool: Pool) -> None:
         self.process = process
         self.address = address
         self.on_commit: Callable[[TailnetId, Version], None] = ignore_commit
         self.on_fenced: Callable[[], None] = ignore_fenced
-        self._pool = Pool(address, pool_size)
-        self._turns = Turns(max(1, pool_size // 2))
+        self._pool = pool
+        self._turns = Turns(max(1, pool.size // 2))
         self._limits = _set_local(TIMEOUTS) if address.pooler else ""
         self._lanes: dict[TailnetId, tuple[Lane, asyncio.Task[None]]] = {}
         self._is_closed = False
@@ -82,15 +82,17 @@ class Database:
         process: ProcessNumber = TOOL,
         name: str = "headscale-saas",
         pool_size: int = 8,
+        idle_seconds: float = IDLE_SECONDS,
         pooler: bool = False,
     ) -> Self:
         """Connects; refuses where row-level security would not bind us, and a schema that is not ours.
 
         `name` and the process number become `application_name`. `pooler` says that a PgBouncer in transaction
-        mode is in between. Raises Unavailable, or Refused with what to do.
+        mode is in between. Connections that nobody used for `idle_seconds` are closed. Raises Unavailable, or
+        Refused with what to do.
         """
         address = Address(dsn=dsn, name=f"{name}/{int(process)}", pooler=pooler)
-        database = cls(address, process, pool_size)
+        database = cls(address, process, Pool(address, pool_size, idle_seconds))
         try:
             async with database._transaction("begin read only") as connection:
                 await roles.check(connection)

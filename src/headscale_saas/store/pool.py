@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import socket
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 
 import asyncpg
 import msgspec
@@ -19,6 +21,7 @@ COMMAND_SECONDS = 15.0
 REPLAN_SECONDS = 30
 """A plan made while a table was small is not kept for ever, though nobody has analysed the table yet."""
 WAIT_SECONDS = 10.0
+IDLE_SECONDS = 3600.0
 CLOSE_SECONDS = 3.0
 
 TIMEOUTS = {
@@ -77,12 +80,19 @@ def _keep_alive(connection: Connection) -> None:
 
 
 class Pool:
-    """At most `size` connections. Waiting callers are served in the order they came."""
+    """At most `size` connections. Waiting callers are served in the order they came.
 
-    def __init__(self, address: Address, size: int) -> None:
+    The connection that was used last is used next, so those that are too many become idle; after
+    `idle_seconds` they are closed.
+    """
+
+    def __init__(self, address: Address, size: int, idle_seconds: float = IDLE_SECONDS) -> None:
+        self.size = size
         self._address = address
         self._places = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
+        self._idle_seconds = idle_seconds
+        self._idle: deque[tuple[Connection, float]] = deque()
+        self._closing: set[asyncio.Task[None]] = set()
         self._lent: set[Connection] = set()
         self._condemned: set[Connection] = set()
         self._closed = False
@@ -105,7 +115,7 @@ class Pool:
 
     def drop(self) -> None:
         """Every connection there is now leads to the wrong server: idle ones close now, others when free."""
-        for connection in self._idle:
+        for connection, _ in self._idle:
             connection.terminate()
         self._idle.clear()
         self._condemned |= self._lent
@@ -113,10 +123,8 @@ class Pool:
     async def close(self) -> None:
         """Idle connections end politely; those in use end when they come back."""
         self._closed = True
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            with contextlib.suppress(*FAILURES):
-                await connection.close(timeout=CLOSE_SECONDS)
+        self._close_idle(-inf)
+        await asyncio.gather(*self._closing)
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -134,7 +142,7 @@ class Pool:
         """An idle connection may have died unseen: nothing was done on it yet, so a fresh one may try."""
         while self._idle:
             with contextlib.suppress(DatabaseGone):
-                return await self._begin(self._idle.pop(), begin)
+                return await self._begin(self._idle.pop()[0], begin)
             self.drop()
         if self._closed:
             raise Unavailable("the database is closed")
@@ -162,7 +170,22 @@ class Pool:
         finally:
             self._lent.discard(connection)
             if is_fit and connection not in self._condemned:
-                self._idle.append(connection)
+                now = asyncio.get_running_loop().time()
+                self._idle.append((connection, now))
+                self._close_idle(self._idle_seconds, now)
             else:
                 self._condemned.discard(connection)
                 connection.terminate()
+
+    def _close_idle(self, seconds: float, now: float = 0.0) -> None:
+        """Ends those that were idle for longer, politely and without making anybody wait."""
+        while self._idle and now - self._idle[0][1] > seconds:
+            connection, _ = self._idle.popleft()
+            task = asyncio.get_running_loop().create_task(_end(connection))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+async def _end(connection: Connection) -> None:
+    with contextlib.suppress(*FAILURES):
+        await connection.close(timeout=CLOSE_SECONDS)
