@@ -167,6 +167,7 @@ def test_routes_are_approved_and_listed(cli: CommandLine, database_dsn: str) -> 
     assert "approved_routes" not in cli.json("nodes", "approve-routes", "-i", "1", "-r", "")
     assert [node["id"] for node in cli.json("nodes lsr")] == [1]
     assert "parsing route" in cli.fails("nodes approve-routes -i 1 -r nonsense")
+    assert "parsing route" in cli.fails("nodes approve-routes -i 1 -r 2001:db8::%eth0/32")
     assert "node not found" in cli.fails("nodes approve-routes -i 9 -r 10.0.0.0/24")
     assert "node not found" in cli.fails("nodes list-routes -i 9")
 

@@ -189,10 +189,11 @@ def _cut_strings(value: W, most: int = MAX_STRING) -> W:
 
 
 def _networks(texts: Iterable[str]) -> tuple[str, ...]:
+    """Without zones: Go reads no prefix that has one, so whoever were told it could read nothing at all."""
     kept: dict[str, None] = {}
     for text in texts:
         try:
-            if "/" in text:
+            if "/" in text and "%" not in text:
                 kept[str(ip_network(text))] = None
         except ValueError:
             continue

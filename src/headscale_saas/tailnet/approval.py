@@ -23,7 +23,8 @@ def checked(routes: Iterable[str], settings: Settings) -> tuple[str, ...]:
 
 def _checked(text: str, settings: Settings) -> IPNetwork:
     try:
-        route = ip_network(text, strict=False) if "/" in text else None
+        # A zone is no part of a prefix, though Python reads one there.
+        route = ip_network(text, strict=False) if "/" in text and "%" not in text else None
     except ValueError:
         route = None
     if route is None:

@@ -36,7 +36,10 @@ def test_what_is_within_bounds_stays_as_it_is() -> None:
     assert bounded(info) == info
 
 
-@pytest.mark.parametrize("route", ["10.0.0.1/8", "10.0.0.1", "", "x/8", "10.0.0.0/33"])
+@pytest.mark.parametrize(
+    "route",
+    ["10.0.0.1/8", "10.0.0.1", "", "x/8", "10.0.0.0/33", "2001:db8::%eth0/32", "2001:db8::%\u202e\n/32"],
+)
 def test_routes_that_are_none_are_dropped(route: str) -> None:
     assert bounded(Hostinfo(routable_ips=(route, "10.0.0.0/8"))).routable_ips == ("10.0.0.0/8",)
 
