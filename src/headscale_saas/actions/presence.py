@@ -70,10 +70,13 @@ async def _connect(
 
 
 async def ended(db: Database, tailnet: TailnetId, tokens: Mapping[NodeId, int]) -> None:
-    """Streams ended. One that was replaced meanwhile (another token) counts for nothing."""
+    """Streams of this process ended. One that was replaced meanwhile (another token) counts for nothing.
+
+    Token 0 is for one of which the process was not told whether it was admitted.
+    """
     try:
         async with db.unversioned(tailnet) as tx:
-            await sessions.end(tx, tokens)
+            await sessions.end(tx, tokens, db.process)
     except NotFound:
         return  # the tailnet is gone, and its sessions with it
 

@@ -19,6 +19,9 @@ from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
 
 BATCH_SECONDS = 0.005
 RETRY_SECONDS = 1.0
+UNKNOWN = 0
+"""In place of a token: the admission was not answered. The end then means the node's newest stream, if that
+is of this process."""
 
 log = get_logger(__name__)
 
@@ -59,6 +62,7 @@ class Presence:
         self._streams: dict[TailnetId, dict[NodeId, Stream]] = {}
         self._started: dict[TailnetId, dict[NodeId, Stream]] = defaultdict(dict)
         self._ended: dict[TailnetId, dict[NodeId, int]] = defaultdict(dict)
+        self._unanswered: dict[TailnetId, set[NodeId]] = {}
         self._work = asyncio.Event()
         self._busy: dict[TailnetId, asyncio.Task[None]] = {}
 
@@ -130,11 +134,9 @@ class Presence:
         started = {node: stream for node, stream in waiting.items() if not stream.ended}
         ended = self._ended.pop(tailnet, {})
         try:
-            if ended:
-                await self._end(tailnet, ended)
-            if started:
-                self._admitted(tailnet, started, await self._admit(tailnet, list(started)))
+            await self._tell(tailnet, started, ended)
         except NotFound:
+            self._unanswered.pop(tailnet, None)
             for stream in started.values():
                 stream.end()  # the tailnet is gone
         except Exception as error:
@@ -147,6 +149,18 @@ class Presence:
             self._busy.pop(tailnet, None)
             if tailnet in self._started or tailnet in self._ended:
                 self._work.set()
+
+    async def _tell(
+        self, tailnet: TailnetId, started: Mapping[NodeId, Stream], ended: Mapping[NodeId, int]
+    ) -> None:
+        # A stream may have been admitted though we were not told, and has left since: nobody else ends it.
+        left = self._unanswered.get(tailnet, set()) - started.keys()
+        if ended or left:
+            await self._end(tailnet, {**ended, **dict.fromkeys(left, UNKNOWN)})
+        self._unanswered[tailnet] = set(started)
+        if started:
+            self._admitted(tailnet, started, await self._admit(tailnet, list(started)))
+        del self._unanswered[tailnet]
 
     def _admitted(
         self, tailnet: TailnetId, started: Mapping[NodeId, Stream], admitted: Mapping[NodeId, Admission]

@@ -29,7 +29,8 @@ returning s.node_id, s.token, (select process from before where before.node_id =
 END = """
 update sessions s set ended_at = now()
 from unnest($2::bigint[], $3::bigint[]) as e(node_id, token)
-where s.tailnet_id = $1 and s.node_id = e.node_id and s.token = e.token and s.ended_at is null
+where s.tailnet_id = $1 and s.node_id = e.node_id and s.ended_at is null
+  and (s.token = e.token or (e.token = 0 and s.process = $4))
 """
 
 SETTLE = """
@@ -51,9 +52,9 @@ async def connect(tx: TailnetTx, nodes: Collection[NodeId], process: ProcessNumb
     return await tx.fetch(CONNECT, tx.tailnet, tx.head.cluster_id, sorted(nodes), process)
 
 
-async def end(tx: TailnetTx, tokens: Mapping[NodeId, int]) -> None:
-    """Ends the streams that still are the newest of their node."""
-    await tx.execute(END, tx.tailnet, list(tokens), list(tokens.values()))
+async def end(tx: TailnetTx, tokens: Mapping[NodeId, int], process: ProcessNumber) -> None:
+    """Ends the streams that still are the newest of their node. Token 0: whichever is, if the process's."""
+    await tx.execute(END, tx.tailnet, list(tokens), list(tokens.values()), process)
 
 
 async def offline_among(tx: TailnetTx, nodes: Collection[NodeId]) -> list[NodeId]:
