@@ -6,7 +6,6 @@ stream.
 """
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from headscale_saas.control.arrivals import Arrivals
 from headscale_saas.control.fetches import Fetches
@@ -115,8 +114,8 @@ class Map:
     async def _fetch(self, request: Request, wish: MapRequest, ref: NodeRef) -> None:
         snapshot = await self._snapshot(ref)
         session = _session(request, wish, ref)
-        make = partial(self._hub.fetch, snapshot, session, peers=not wish.omit_peers)
-        await self._fetches.answer(ref.tailnet, ref.node, request.stream, make)
+        steps = self._hub.fetching(snapshot, session, peers=not wish.omit_peers)
+        await self._fetches.answer(ref.tailnet, ref.node, request.stream, steps)
 
 
 def _session(request: Request, wish: MapRequest, ref: NodeRef) -> MapSession:

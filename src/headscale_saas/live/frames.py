@@ -44,7 +44,7 @@ class Pack:
     def warming(self, delta: SharedDelta) -> Iterator[None]:
         """Compresses what many are told of it, a piece at a step; who asks then finds it."""
         for message in delta:
-            yield from _packing(message.pieces())
+            yield from packing(message.pieces())
 
     def _message(self, message: SharedMessage, viewer: NodeId, *, compressed: bool) -> bytes:
         if viewer in message.mentions:
@@ -169,18 +169,18 @@ class Frames:
             concerned = concerned.union(owned)
         return Passing(after, shared, concerned, self.pack_delta)
 
-    def warming(self, node: Node) -> Iterator[None]:
+    def warming(self, node: Node, *, peers: bool = True) -> Iterator[None]:
         """Encodes the peers that the first netmap of the node's class needs, some at a step, and what else
         its class is told; nothing where that is done.
 
         A thousand take 70 ms, which would be one step of the netmap.
         """
         view = self.view(node)
-        if _book_key(view) not in self._books:
+        if peers and _book_key(view) not in self._books:
             yield from self._fragments.warming(view.of_class)
         book = self.book(view)
         yield from book.warming(view.of_class)
-        yield from _packing(book.rest)
+        yield from packing(book.rest)
 
     def book(self, view: View) -> Book:
         """The chunks of the view's class."""
@@ -222,7 +222,8 @@ def pack_one(message: bytes, *, compressed: bool) -> bytes:
     return frame(compress(message) if compressed else message)
 
 
-def _packing(pieces: Iterable[Piece]) -> Iterator[None]:
+def packing(pieces: Iterable[Piece]) -> Iterator[None]:
+    """Compresses the shared ones, one at a step; `pack` then finds them."""
     for piece in pieces:
         if isinstance(piece, Shared) and piece.is_first not in piece.chunk.packed:
             _packed(piece)

@@ -8,13 +8,13 @@ has, which may then be larger.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from random import Random
 from typing import Protocol
 
 from headscale_saas.clock import Clock
 from headscale_saas.live.cache import Snapshot, Step
-from headscale_saas.live.frames import Frames, Passing, pack, pack_one
+from headscale_saas.live.frames import Frames, Passing, pack, pack_one, packing
 from headscale_saas.live.presence import Presence
 from headscale_saas.live.session import MapSession
 from headscale_saas.netmap import full
@@ -95,14 +95,17 @@ class Hub:
         session.stream.on_writable = lambda: sessions.catch_up(session)
         sessions.catch_up(session)
 
-    def fetch(self, snapshot: Snapshot, session: MapSession, *, peers: bool) -> bytes:
-        """One netmap for a request that is no stream."""
-        frames = Frames(snapshot)
-        view = frames.view(snapshot.state.nodes[session.node_id])
-        now = self._clock.now()
-        if peers:
-            return pack(full.full_pieces(view, frames.book(view), now), compressed=session.compressed)
-        return pack_one(full.response_without_peers(view, now), compressed=session.compressed)
+    def fetching(
+        self, snapshot: Snapshot, session: MapSession, *, peers: bool
+    ) -> Generator[None, None, bytes]:
+        """One netmap for a request that is no stream, in steps."""
+        frames, node = Frames(snapshot), snapshot.state.nodes[session.node_id]
+        yield from frames.warming(node, peers=peers)
+        view, make = frames.view(node), full.full_pieces if peers else full.pieces_without_peers
+        pieces = make(view, frames.book(view), self._clock.now())
+        if session.compressed:
+            yield from packing(pieces)
+        return pack(pieces, compressed=session.compressed)
 
     def publish(self, tailnet: TailnetId, step: Step) -> None:
         """Tells the sessions of a tailnet what changed."""

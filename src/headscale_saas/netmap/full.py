@@ -10,14 +10,13 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from headscale_saas.netmap.members import (
-    class_members,
     inside,
     message,
     own_members,
     own_profile,
 )
 from headscale_saas.netmap.peers import Book, Fragments
-from headscale_saas.netmap.pieces import Piece, append_chunks, joined
+from headscale_saas.netmap.pieces import Piece, append_chunks, finished, joined
 from headscale_saas.netmap.view import View
 from headscale_saas.tailcfg.codec import encode
 
@@ -55,10 +54,10 @@ def full_response(view: View, now: datetime) -> bytes:
     return joined(full_pieces(view, Book(Fragments()), now))
 
 
-def response_without_peers(view: View, now: datetime) -> bytes:
+def pieces_without_peers(view: View, book: Book, now: datetime) -> list[Piece]:
     """For the one-time fetch that asks to omit peers."""
-    rest = inside(class_members(view.of_class))
-    return b'{"UserProfiles":[' + own_profile(view) + b"]," + rest + b"," + _tail(view, now) + b"}"
+    finished(book.warming(view.of_class))
+    return [*book.rest, b'"UserProfiles":[' + own_profile(view) + b"]," + _tail(view, now) + b"}"]
 
 
 def farewell(view: View, now: datetime) -> bytes:

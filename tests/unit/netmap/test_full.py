@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from headscale_saas.netmap.full import farewell, full_pieces, full_response, response_without_peers
+from headscale_saas.netmap.full import farewell, full_pieces, full_response, pieces_without_peers
 from headscale_saas.netmap.identity import TAGGED_DEVICES, TAGGED_SELF_BASE
 from headscale_saas.netmap.peers import Book, Fragments
-from headscale_saas.netmap.pieces import Shared
+from headscale_saas.netmap.pieces import Shared, joined
 from headscale_saas.netmap.view import Environment, View, placeholder_derp_map, view_of
 from headscale_saas.policy import compile_policy
 from headscale_saas.tailcfg.codec import decode
@@ -133,7 +133,8 @@ def test_a_deleted_node_is_told_that_its_key_has_expired() -> None:
 
 
 def test_peers_can_be_left_out() -> None:
-    message = json.loads(response_without_peers(look(make_state(make_node(1), make_node(2)), 1), EPOCH))
+    view = look(make_state(make_node(1), make_node(2)), 1)
+    message = json.loads(joined(pieces_without_peers(view, Book(Fragments()), EPOCH)))
     assert "Peers" not in message
     assert message["Node"]["ID"] == 1
 
