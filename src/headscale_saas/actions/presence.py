@@ -12,6 +12,7 @@ import msgspec
 from headscale_saas.errors import NotFound, Unavailable
 from headscale_saas.observe import get_logger
 from headscale_saas.store import directory, sessions
+from headscale_saas.store.constraints import OF_A_TAILNET
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import SYSTEM, NodeId, ProcessNumber, TailnetId
@@ -109,8 +110,11 @@ async def _settle(
         return await db.write(tailnet, SYSTEM, settled)
     except NotFound:
         return 0
-    except Unavailable:
-        raise  # the database, not this tailnet
+    except Unavailable as problem:
+        if problem.code not in OF_A_TAILNET:
+            raise
+        log.warning("presence_not_settled", tailnet=tailnet, reason=problem.message)
+        return 0
     except Exception:
         log.exception("presence_not_settled", tailnet=tailnet)
         return 0

@@ -15,6 +15,7 @@ from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.observe import get_logger
 from headscale_saas.store import addresses, audit, changelog, directory, due, logins, nodes
 from headscale_saas.store import settings as settings_row
+from headscale_saas.store.constraints import OF_A_TAILNET
 from headscale_saas.store.database import Database
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailnet.model import SYSTEM, TailnetId
@@ -127,12 +128,16 @@ async def _sweep(db: Database, now: datetime) -> None:
 
 
 async def _each(db: Database, tailnets: Iterable[TailnetId], verb: Verb) -> None:
-    for tailnet in list(tailnets)[:MOST_TAILNETS]:
+    # In any order: what is due may stay so for a while, and those at the end shall have their turn, too.
+    due_now = list(tailnets)
+    for tailnet in random.sample(due_now, min(len(due_now), MOST_TAILNETS)):
         try:
             await db.write(tailnet, SYSTEM, verb)
         except NotFound:
             continue  # deleted meanwhile
-        except Unavailable:
-            raise  # the database, not this tailnet
+        except Unavailable as problem:
+            if problem.code not in OF_A_TAILNET:
+                raise
+            log.warning("upkeep_of_tailnet_failed", tailnet=tailnet, reason=problem.message)
         except Exception:
             log.exception("upkeep_of_tailnet_failed", tailnet=tailnet)

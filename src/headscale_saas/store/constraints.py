@@ -109,6 +109,9 @@ FAILURES: tuple[type[Exception], ...] = (
 AWAY: tuple[type[Exception], ...] = (Unavailable, *FAILURES)
 """For loops that go on when the database is back."""
 
+OF_A_TAILNET = frozenset({"database_busy", "moving", "tailnet_busy"})
+"""Codes of Unavailable that say nothing of other tailnets: whoever does one after the other may go on."""
+
 FATAL: tuple[type[Exception], ...] = (*RETRY, DatabaseGone)
 """After these nothing of the transaction is left, whatever its savepoints."""
 

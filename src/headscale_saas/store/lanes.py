@@ -47,7 +47,7 @@ class Lane:
 
     def put(self, request: Request) -> None:
         if len(self._waiting) >= MOST_WAITING:
-            raise Unavailable("too many changes of this tailnet wait")
+            raise Unavailable("too many changes of this tailnet wait", code="tailnet_busy")
         self._waiting.append(request)
 
     async def run(self) -> None:
