@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from headscale_saas.errors import Error, NotFound
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import Ration, get_logger
 from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
 
 BATCH_SECONDS = 0.005
@@ -22,6 +22,9 @@ RETRY_SECONDS = 1.0
 UNKNOWN = 0
 """In place of a token: the admission was not answered. The end then means the node's newest stream, if that
 is of this process."""
+
+FAILURES = Ration(20)
+"""Lines in the log a minute, of each kind: with the database away it fails for each tailnet, every second."""
 
 log = get_logger(__name__)
 
@@ -140,9 +143,7 @@ class Presence:
             for stream in started.values():
                 stream.end()  # the tailnet is gone
         except Exception as error:
-            log.warning(
-                "presence_not_reported", tailnet=tailnet, error=str(error), exc_info=_unexpected(error)
-            )
+            _note_failure(tailnet, error)
             self._put_back(tailnet, started, ended)
             await asyncio.sleep(RETRY_SECONDS)
         finally:
@@ -187,6 +188,17 @@ class Presence:
     ) -> None:
         self._started[tailnet] = {**started, **self._started.get(tailnet, {})}
         self._ended[tailnet] = {**ended, **self._ended.get(tailnet, {})}
+
+
+def _note_failure(tailnet: TailnetId, error: Exception) -> None:
+    if (left_out := FAILURES.left_out(type(error).__name__)) is not None:
+        log.warning(
+            "presence_not_reported",
+            tailnet=tailnet,
+            error=str(error),
+            left_out=left_out,
+            exc_info=_unexpected(error),
+        )
 
 
 def _unexpected(error: Exception) -> Exception | None:

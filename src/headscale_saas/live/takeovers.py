@@ -10,13 +10,17 @@ from datetime import datetime
 
 from headscale_saas.errors import NotFound
 from headscale_saas.live.presence import Presence
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import Ration, get_logger
 from headscale_saas.store import sessions
 from headscale_saas.store.database import Database
 from headscale_saas.tailnet.model import TailnetId
 
 GATHER_SECONDS = 0.2
 POLL_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+
+FAILURES = Ration(20)
+"""Lines in the log a minute: with the database away it fails for each tailnet, again and again."""
 
 log = get_logger(__name__)
 
@@ -51,14 +55,10 @@ class Takeovers:
             await asyncio.sleep(GATHER_SECONDS)
             self._bell.clear()
             wanted, self._wanted = self._wanted, set()
-            for tailnet in wanted:
-                try:
-                    await self._end_older(tailnet)
-                except NotFound:
-                    continue
-                except Exception as error:
-                    log.warning("sessions_not_read", tailnet=tailnet, error=str(error))
-                    self._want([tailnet])
+            failed = [tailnet for tailnet in wanted if not await self._looked_at(tailnet)]
+            if failed:
+                await asyncio.sleep(RETRY_SECONDS)
+                self._want(failed)
 
     async def poll(self) -> None:
         """The safety net under lost doorbells, for ever."""
@@ -79,6 +79,17 @@ class Takeovers:
                 for tailnet, tokens in begun.items():
                     self._presence.superseded(tailnet, tokens)
         self._seen = now
+
+    async def _looked_at(self, tailnet: TailnetId) -> bool:
+        try:
+            await self._end_older(tailnet)
+        except NotFound:
+            return True
+        except Exception as error:
+            if (left_out := FAILURES.left_out()) is not None:
+                log.warning("sessions_not_read", tailnet=tailnet, error=str(error), left_out=left_out)
+            return False
+        return True
 
     async def _end_older(self, tailnet: TailnetId) -> None:
         async with self._database.read(tailnet) as tx:
