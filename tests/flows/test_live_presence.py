@@ -1,6 +1,7 @@
 """Who is online, across workers that live, freeze and die."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,10 +11,12 @@ from tests.waiting import until
 
 from headscale_saas.actions import nodes, presence
 from headscale_saas.errors import Refused
+from headscale_saas.live.cache import Snapshot
+from headscale_saas.live.presence import Admission
 from headscale_saas.store import sessions
 from headscale_saas.swarm.client import Client
 from headscale_saas.swarm.replies import UnexpectedStatus
-from headscale_saas.tailnet.model import Version
+from headscale_saas.tailnet.model import NodeId, TailnetId, Version
 
 SECOND = timedelta(seconds=1)
 
@@ -253,3 +256,32 @@ async def test_a_single_use_key_lets_one_of_64_clients_in(database_dsn: str) -> 
         await winner.start_polling()
         await house.settled(acme, winner)
         await asyncio.gather(*(client.close() for client in clients))
+
+
+async def test_a_stream_that_was_not_admitted_while_its_netmap_was_made_ends(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a newer one is admitted elsewhere: served all the same, it would be nobody's."""
+    async with service(database_dsn) as house:
+        acme = await house.tailnet("acme")
+        worker = house.workers[0].worker
+        admit, at_least = worker._presence._admit, worker._follower.at_least
+        refused = asyncio.Event()
+
+        async def refuse_once(tailnet: TailnetId, nodes: Sequence[NodeId]) -> Mapping[NodeId, Admission]:
+            if refused.is_set():
+                return await admit(tailnet, nodes)
+            refused.set()
+            return {}
+
+        async def later(tailnet: TailnetId, version: Version) -> Snapshot:
+            await refused.wait()
+            await asyncio.sleep(0.05)
+            return await at_least(tailnet, version)
+
+        monkeypatch.setattr(worker._presence, "_admit", refuse_once)
+        monkeypatch.setattr(worker._follower, "at_least", later)
+        async with house.client(acme) as client:
+            await client.join(acme.key)
+            await until(lambda: _all_online(house, acme))
+            await house.settled(acme, client)

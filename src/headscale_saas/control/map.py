@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from headscale_saas.control.arrivals import Arrivals
 from headscale_saas.control.fetches import Fetches
 from headscale_saas.control.request import Request
-from headscale_saas.errors import Invalid, NotFound, Refused
+from headscale_saas.errors import Invalid, NotFound, Refused, Unavailable
 from headscale_saas.live.cache import Cache, Snapshot
 from headscale_saas.live.follower import Follower
 from headscale_saas.live.hub import Hub
@@ -105,6 +105,8 @@ class Map:
             snapshot = await self._snapshot(ref)
             if request.stream.closed:
                 raise Refused("the client has left")
+            if session.is_over:
+                raise Unavailable("another stream of the node took its place")
         except BaseException:
             self._hub.leave(session)
             raise

@@ -30,10 +30,11 @@ class ByteStream(Protocol):
 class MapSession(Conversation):
     """As small as can be: there are thousands in a process.
 
-    `is_queued`: it waits for its turn to be brought to the newest snapshot.
+    `is_queued`: it waits for its turn to be brought to the newest snapshot. `is_over`: it was closed, maybe
+    before its stream began, which then shall not begin.
     """
 
-    __slots__ = ("compressed", "is_queued", "node_key", "presence", "stream")
+    __slots__ = ("compressed", "is_over", "is_queued", "node_key", "presence", "stream")
 
     def __init__(
         self, node_id: NodeId, node_key: NodeKey, stream: ByteStream, *, compressed: bool, keep_alive: bool
@@ -42,10 +43,11 @@ class MapSession(Conversation):
         self.node_key = node_key
         self.stream = stream
         self.compressed = compressed
-        self.is_queued = False
+        self.is_queued = self.is_over = False
         self.presence: PresenceStream | None = None
 
     def close(self) -> None:
         """Ends the stream; the client comes back and starts afresh."""
+        self.is_over = True
         if not self.stream.closed:
             self.stream.end()
