@@ -216,7 +216,8 @@ class Worker:
 
     def start(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(ours.close)
             order = Order(
                 index=self._index,
                 dsn=self._dsn,
@@ -231,6 +232,7 @@ class Worker:
                 pass_fds=(order.listen_fd, order.channel_fd),
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
+            unless_started.pop_all()
         assert self._process.stdin is not None
         with self._process.stdin as stdin:
             stdin.write(msgspec.json.encode(order))
@@ -248,13 +250,23 @@ class Worker:
         process = self._process
         if process is None:
             if now >= self._restart_at:
-                self.start()
+                self._start_again(now)
         elif process.poll() is not None:
             steady = now - self._started_at > STEADY_SECONDS
             self._pause = FIRST_RESTART_SECONDS if steady else min(2 * self._pause, LAST_RESTART_SECONDS)
             log.warning("worker_ended", worker=self._index, status=process.returncode, again_in=self._pause)
             self.metrics.disconnect()
             self._process, self._restart_at = None, now + self._pause
+
+    def _start_again(self, now: float) -> None:
+        """There may be no memory or no process to spare just now, of which this one may have died."""
+        try:
+            self.start()
+        except OSError as problem:
+            self._pause = min(2 * self._pause, LAST_RESTART_SECONDS)
+            self._restart_at = now + self._pause
+            reason = problem.strerror
+            log.warning("worker_not_started", worker=self._index, reason=reason, again_in=self._pause)
 
     def signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
