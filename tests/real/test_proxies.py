@@ -1,5 +1,6 @@
 """The sample configurations of HAProxy and nginx let TS2021 through, and leave silent tunnels alone."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from real.wait import until
 
 UPGRADE = str(Path(__file__).parent / "upgrade.py")
 SILENCE = 66  # seconds: a little more than a client and a server may be silent in turn
+SEVERAL_CHECKS = 7  # seconds: HAProxy's sample asks every two, and believes the second answer
 Starter = Callable[[Host, str, int, Sequence[str]], Process]
 PROXIES = {"haproxy": (start_haproxy, 8080), "nginx": (start_nginx, 8090)}
 
@@ -57,6 +59,20 @@ def test_a_dead_process_is_gone_round(lab: Lab, name: str) -> None:
     until("the proxy to see a process", lambda: tunnels(client, lab.ctl.address, port), 10)
     first.kill()
     assert [tunnels(client, lab.ctl.address, port) for _ in range(4)] == [True] * 4
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_process_without_a_database_keeps_its_clients(lab: Lab, name: str) -> None:
+    """Else all clients of all processes would be cut off when the database is away, and come back at once."""
+    [client] = lab.clients
+    start, port = PROXIES[name]
+    only = stand_in(lab.ctl, 8081)
+    start(lab.ctl, name, port, ["127.0.0.1:8081"])
+    until("the proxy to see a process", lambda: tunnels(client, lab.ctl.address, port), 10)
+    tunnel = hold(client, lab.ctl.address, port, SEVERAL_CHECKS)
+    tunnel.wait_for("upgraded")
+    only.signal(signal.SIGUSR1)
+    tunnel.wait_for("held", seconds=SEVERAL_CHECKS + 10)
 
 
 def tunnels(client: Host, address: str, port: int) -> bool:

@@ -1,12 +1,13 @@
 """A stand-in control server and client for testing proxies: upgrades as TS2021 does, then long silence.
 
-    upgrade.py serve PORT              answers /health, upgrades POST /ts2021, then echoes
+    upgrade.py serve PORT              answers /health (with 500 after SIGUSR1), upgrades /ts2021, then echoes
     upgrade.py hold ADDRESS PORT S     upgrades, says a word, is silent for S seconds, says another
 
 `hold` ends with 0 if both words came back. The standard library suffices.
 """
 
 import asyncio
+import signal
 import sys
 
 UPGRADE = (
@@ -17,6 +18,8 @@ SWITCHED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tailscale-control-protocol\r\nConnection: upgrade\r\n\r\n"
 )
 HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+ILL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno"
+ill = asyncio.Event()
 REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -26,7 +29,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             if head.startswith(b"get /health"):
-                writer.write(HEALTHY)
+                writer.write(ILL if ill.is_set() else HEALTHY)
                 continue
             asks = head.startswith(b"post /ts2021") and b"\r\nupgrade: tailscale-control-protocol\r\n" in head
             if not (asks and b"\r\nx-tailscale-handshake: aaea\r\n" in head):
@@ -43,6 +46,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def serve(port: int) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, ill.set)
     server = await asyncio.start_server(answer, "127.0.0.1", port)
     print("serving", flush=True)
     await server.serve_forever()
