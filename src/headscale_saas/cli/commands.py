@@ -32,7 +32,7 @@ class Command(click.Command):
             return "missing parameters"
         seen, _, _ = self.make_parser(ctx).parse_args(given)
         missing = {
-            max(option.opts, key=len).lstrip("-")
+            long_name(option)
             for option in options_of(self).values()
             if option.required and option.name not in seen
         }
@@ -81,6 +81,10 @@ class Group(Command, click.Group):
         return result
 
 
+def long_name(option: click.Option) -> str:
+    return max(option.opts, key=len).lstrip("-")
+
+
 def whole_number(ctx: click.Context, param: click.Parameter, value: str | int | None) -> int | None:
     """The callback of flags and arguments that are ids or counts."""
     if value is None or isinstance(value, int):
@@ -114,6 +118,8 @@ def said(problem: click.ClickException) -> str:
             return f"unknown flag: {name}"
         case click.NoSuchOption(option_name=name):
             return f"unknown shorthand flag: {name[1:2]!r} in {name}"
+        case click.MissingParameter(param=click.Option() as option):
+            return f'required flag(s) "{long_name(option)}" not set'
         case click.BadParameter(param=click.Option() as option):
             return f'invalid argument for "{", ".join(option.opts)}" flag: {problem.message}'
         case _:

@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 COLUMNS = ("Version", "Set", "Author", "Bytes", "Rolled back from", "Comment")
 MOST_BYTES = 1 << 20
 LAST_PORT = 65535
+NO_ONE_PORT = {"*", ""}  # as policies write all ports, or none was written after the colon
 WITH_PORTS = {"", "tcp", "udp", "sctp", "6", "17", "132"}
 
 from_file = click.option("-f", "--file", required=True, help="The policy in HuJSON; `-` is stdin.")
@@ -132,6 +133,8 @@ def told(verdict: PolicyVerdict) -> str:
 def target_of(word: str) -> tuple[str, int]:
     """`host:22`, `tag:web:443`, `[fd7a::1]:22`; without a port (for protocols that have none) 0."""
     host, _, port = word.rpartition(":")
+    if port in NO_ONE_PORT and host and not _is_ipv6(word):
+        raise Invalid(f"{word}: it takes one port, as in {host}:443")
     if not host or not (port.isascii() and port.isdigit()) or _is_ipv6(word):
         return word, 0
     if len(port) > 5 or int(port) > LAST_PORT:

@@ -32,6 +32,7 @@ def test_a_group_alone_prints_its_help(words: list[str], capsys: pytest.CaptureF
         ("nodes rename fox", 'required flag(s) "identifier" not set'),
         ("auth register", 'required flag(s) "auth-id", "user" not set'),
         ("policy set", 'required flag(s) "file" not set'),
+        ("swarm", 'required flag(s) "url" not set'),
         ("policy diff one", 'invalid argument "one" for VERSIONS: not a whole number'),
         ("policy get --version x", 'invalid argument "x" for "--version" flag'),
         ("nodes expire -i one", 'invalid argument "one" for "-i, --identifier" flag'),

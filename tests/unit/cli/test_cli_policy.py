@@ -18,6 +18,7 @@ from headscale_saas.errors import Invalid
         ("alice@example.com:1", "alice@example.com", 1),
         ("100.64.0.1:65535", "100.64.0.1", 65535),
         ("fd7a:115c:a1e0::53", "fd7a:115c:a1e0::53", 0),
+        ("fd7a:115c:a1e0::", "fd7a:115c:a1e0::", 0),
         ("[fd7a:115c:a1e0::53]:53", "fd7a:115c:a1e0::53", 53),
         (":22", ":22", 0),
         ("web:²", "web:²", 0),
@@ -30,6 +31,12 @@ def test_the_port_is_what_follows_the_last_colon(word: str, host: str, port: int
 @pytest.mark.parametrize("word", ["web:65536", f"web:{'9' * 5000}"])
 def test_a_port_that_is_none_is_refused(word: str) -> None:
     with pytest.raises(Invalid, match="out of range"):
+        target_of(word)
+
+
+@pytest.mark.parametrize(("word", "example"), [("web:*", "web:443"), ("tag:web:", "tag:web:443")])
+def test_all_ports_are_not_the_name_of_the_destination(word: str, example: str) -> None:
+    with pytest.raises(Invalid, match=f"one port, as in {example}"):
         target_of(word)
 
 
