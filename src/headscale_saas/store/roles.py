@@ -98,8 +98,9 @@ async def check(connection: Any) -> None:
             await connection.execute(f"set local role {role}")
         except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError):
             raise Refused(
-                f"the database user cannot take the role {role}: run the migration as a user that may make"
-                f" roles, or let an administrator run: grant {', '.join(RUNTIME)} to <user>;",
+                f"the database user cannot take the role {role}: if nothing served on this database yet,"
+                " headscale serve makes the roles, or says how; else let an administrator run:"
+                f" grant {', '.join(RUNTIME)} to <user>;",
                 code="roles_missing",
             ) from None
         bypasses = await connection.fetchval(
