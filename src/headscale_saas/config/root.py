@@ -42,7 +42,10 @@ class Config(Section):
         shown="`listen_addr` on this machine",
     )
     listen_addr: HostPort = setting("127.0.0.1:8080", "Where clients, browsers and the API come in.")
-    metrics_listen_addr: HostPort = setting("127.0.0.1:9090", "Metrics and health. Empty: off.")
+    metrics_listen_addr: HostPort = setting(
+        "127.0.0.1:9090",
+        "`/metrics`, and `/health`: whether the workers run, with a database or without. Empty: off.",
+    )
     grpc_listen_addr: HostPort = setting("", "gRPC for other machines, such as `:50443`. Empty: off.")
     grpc_allow_insecure: bool = setting(False, "gRPC for other machines without TLS.")
     trusted_proxies: tuple[settings.V4 | settings.V6, ...] = setting(
