@@ -161,7 +161,7 @@ class Worker:
         yield self._derp.run()
         yield self._look_at_logins()
         yield self._follow_noise_keys()
-        yield upkeep.run_forever(self._database)
+        yield upkeep.run_forever(self._database, lambda: self._heartbeat.is_steady)
         if not self._config.database.pooler or self._config.database.direct_url.get_secret_value():
             yield self._listener.run()
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from tests.registration import Device, Home, World, database_now, world
+from tests.service import House, Running, service
+from tests.waiting import until
 
 from headscale_saas.actions import presence, upkeep
+from headscale_saas.store.heartbeat import Steadiness
 from headscale_saas.tailnet.model import Settings
 
 HOUR = timedelta(hours=1)
@@ -62,3 +65,60 @@ async def test_more_tailnets_than_a_round_takes_have_their_turn(
                 break
         assert not await hasty.nodes()
         assert len(await patient.nodes()) == 1
+
+
+async def test_who_was_deaf_itself_declares_nobody_dead(database_dsn: str) -> None:
+    """When the database comes back, somebody beats first; the others were as silent as it was."""
+    async with service(database_dsn, workers=2) as house:
+        judge, silent = house.workers
+        await house.sql(
+            "update leases set process = $1, held_until = now() + interval '10 s'", judge.database.process
+        )
+        judge.worker._heartbeat._steady = Steadiness()
+        silent.worker._heartbeat.stop()
+        await house.sql(
+            "update processes set heartbeat_at = now() - interval '20 s' where number = $1",
+            silent.database.process,
+        )
+        await a_round(house, judge)
+        assert await is_alive(house, silent)
+        await until(lambda: judge.worker._heartbeat.is_steady, within=15)
+        await a_round(house, judge)
+        assert not await is_alive(house, silent)
+
+
+async def a_round(house: House, of: Running) -> None:
+    """Waits for a whole round of upkeep of this worker."""
+    last = datetime.min.replace(tzinfo=UTC)
+
+    async def is_renewed() -> bool:
+        nonlocal last
+        found = await house.sql("select held_until from leases where process = $1", of.database.process)
+        before, last = last, max((row["held_until"] for row in found), default=last)
+        return last > before
+
+    for _ in range(3):  # the first may have been there, the second may have begun before
+        await until(is_renewed)
+
+
+async def is_alive(house: House, running: Running) -> bool:
+    sql = "select 1 from processes where number = $1 and dead_at is null"
+    return bool(await house.sql(sql, running.database.process))
+
+
+@pytest.mark.parametrize(
+    ("beats", "is_enough"),
+    [
+        ([], False),
+        ([100.0], False),
+        ([100.0, 102.0, 104.0, 106.0], False),
+        ([100.0, 102.0, 104.0, 106.0, 108.0], True),
+        ([100.0, 102.0, 104.0, 108.5, 110.5, 112.5, 114.5], False),
+        ([0.0, 2.0, 4.0, 6.0, 8.0, 100.0], False),
+    ],
+)
+def test_only_beats_without_a_gap_make_a_judge(beats: list[float], is_enough: bool) -> None:
+    steadiness = Steadiness()
+    for beat in beats:
+        steadiness.beat(beat)
+    assert steadiness.is_enough is is_enough

@@ -42,12 +42,18 @@ log = get_logger(__name__)
 Verb = Callable[[TailnetTx], Awaitable[int]]
 
 
-async def run_once(db: Database, now: datetime | None = None, *, sweep: bool = True) -> bool:
-    """One round, if this process gets the lease. False: another process does it. `now` is for tests."""
+async def run_once(
+    db: Database, now: datetime | None = None, *, sweep: bool = True, judge: bool = True
+) -> bool:
+    """One round, if this process gets the lease. False: another process does it. `now` is for tests.
+
+    `judge`: processes that were not heard of for long are declared dead.
+    """
     async with db.directory() as tx:
         if await directory.take_lease(tx, LEASE, LEASE_DURATION) is None:
             return False
-        await directory.declare_dead(tx)
+        if judge:
+            await directory.declare_dead(tx)
         found = await due.read(tx, now, presence.GRACE, ADDRESS_REST)
     await presence.settle(db, found.unsettled, found.now)
     await _expire_nodes(db, found)
@@ -60,13 +66,13 @@ async def run_once(db: Database, now: datetime | None = None, *, sweep: bool = T
     return True
 
 
-async def run_forever(db: Database) -> None:
+async def run_forever(db: Database, may_judge: Callable[[], bool]) -> None:
     """Rounds until cancelled. A round that fails is logged, and the next one is tried."""
     loop, swept_at = asyncio.get_running_loop(), float("-inf")
     while True:
         sweep = loop.time() - swept_at >= SWEEP_SECONDS
         try:
-            if await run_once(db, sweep=sweep) and sweep:
+            if await run_once(db, sweep=sweep, judge=may_judge()) and sweep:
                 swept_at = loop.time()
         except Error as error:
             log.warning("upkeep_failed", code=error.code, reason=error.message)

@@ -6,6 +6,7 @@ So a busy event loop is not mistaken for death. A process that others declared d
 
 import threading
 from collections.abc import Callable
+from math import inf
 
 import psycopg
 from psycopg.sql import SQL
@@ -14,12 +15,16 @@ from headscale_saas.observe import get_logger
 from headscale_saas.tailnet.model import ProcessNumber
 
 BEAT_SECONDS = 2.0
+GAP_SECONDS = 2 * BEAT_SECONDS
+STEADY_SECONDS = 8.0
+"""Longer than others take to beat again, too, once the database is back."""
 CONNECT_SECONDS = 5
 
 # One round trip; transactions are explicit and nothing is prepared, so a pooler may be in between.
 BEAT = """
 begin; set local role hs_directory; set local statement_timeout = '2s';
-update processes set heartbeat_at = now() where number = {} and dead_at is null;
+update processes set heartbeat_at = now() where number = {} and dead_at is null
+  returning extract(epoch from now())::float8;
 commit
 """
 STATEMENTS_BEFORE_UPDATE = 3
@@ -34,6 +39,7 @@ class Heartbeat:
         self._dsn = dsn
         self._process = process
         self._on_dead = on_dead
+        self._steady = Steadiness()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -43,6 +49,10 @@ class Heartbeat:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(BEAT_SECONDS)
+
+    @property
+    def is_steady(self) -> bool:
+        return self._steady.is_enough
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -63,9 +73,33 @@ class Heartbeat:
                     return
                 self._stop.wait(BEAT_SECONDS)
 
-    def _beat(self, connection: psycopg.Connection[tuple[int]]) -> bool:
+    def _beat(self, connection: psycopg.Connection[tuple[float]]) -> bool:
         """False: others declared us dead."""
         cursor = connection.execute(SQL(BEAT).format(int(self._process)))
         for _ in range(STATEMENTS_BEFORE_UPDATE):
             cursor.nextset()
-        return cursor.rowcount == 1
+        row = cursor.fetchone()
+        if row is not None:
+            self._steady.beat(row[0])
+        return row is not None
+
+
+class Steadiness:
+    """For how long a process has beaten without a gap, by the database's clock.
+
+    After a gap of its own, as when the database was away, a process knows nothing of the others: they may
+    have had the same gap, and are about to beat again.
+    """
+
+    def __init__(self) -> None:
+        self._since = self._last = -inf
+
+    def beat(self, now: float) -> None:
+        if now - self._last > GAP_SECONDS:
+            self._since = now
+        self._last = now
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it may judge others by their silence."""
+        return self._last - self._since >= STEADY_SECONDS
