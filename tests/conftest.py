@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from tests import limits
 
 from golden.summary import pytest_terminal_summary
@@ -28,6 +29,10 @@ TEMPLATE = "template_headscale"
 STATEMENT_SECONDS = 100
 """Of whoever sets no limit of its own: fixtures, and what a test looks up itself. It ends before the test."""
 numbers = itertools.count(1)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)
