@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from itertools import count
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -36,6 +37,7 @@ from headscale_saas.tailnet.model import (
 DATABASE_SECONDS = 60.0
 """How long a database may take to start."""
 KNOCK_SECONDS = 1.0
+KNOCKS_A_LINE = 10
 INSPECT_SECONDS = 3.0
 """How long a start looks at the policies of all tailnets."""
 LOCKED_OUT = "locked_out"
@@ -65,19 +67,20 @@ def found(config: Config, dsn: str, stop: threading.Event | None = None) -> Foun
 
 def _await_database(dsn: str, stop: threading.Event) -> None:
     deadline = time.monotonic() + DATABASE_SECONDS
-    while True:
+    for knock in count():
         try:
             asyncio.run(_knock(dsn))
             return
         except Unavailable as problem:
             if problem.code == LOCKED_OUT or stop.is_set() or time.monotonic() > deadline:
                 raise Unavailable(f"{problem.message}: {place_of(dsn)}", code=problem.code) from None
-            log.warning(
-                "waiting_for_database",
-                place=place_of(dsn),
-                reason=problem.message,
-                up_to_seconds=DATABASE_SECONDS,
-            )
+            if knock % KNOCKS_A_LINE == 0:
+                log.warning(
+                    "waiting_for_database",
+                    place=place_of(dsn),
+                    reason=problem.message,
+                    up_to_seconds=DATABASE_SECONDS,
+                )
         stop.wait(KNOCK_SECONDS)
 
 

@@ -170,6 +170,7 @@ def _watch(crew: list["Worker"], stop: threading.Event, bell: threading.Event, r
         is_quiet = all(worker.is_running for worker in crew) and not reloads.is_busy
         bell.wait(QUIET_SECONDS if is_quiet else WATCH_SECONDS)
         bell.clear()
+    log.info("stopping", workers=len(crew))
 
 
 class Reloads:

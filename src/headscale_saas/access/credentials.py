@@ -104,7 +104,9 @@ def new_login_id(random: RandomText = random_text) -> str:
 def read_login_id(text: str) -> str:
     """A login id as a person or an API call gives it. Raises Invalid."""
     if not _LOGIN.fullmatch(text):
-        raise Invalid("invalid auth_id: it looks like hskey-authreq-…", field="auth_id")
+        raise Invalid(
+            "invalid auth_id: it begins with hskey-authreq-, as the login page shows it", field="auth_id"
+        )
     return text
 
 
