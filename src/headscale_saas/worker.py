@@ -99,7 +99,7 @@ def _spare_collections() -> None:
     """Full ones look only at what came since the last: all that a thousand clients or a large policy need
     would take them 100 ms. So they are frequent and small; together they look at no more.
 
-    Little waits for them: lost connections are no circles (`transport` breaks those they have), and the metric
+    Little waits for them: lost connections are no circles (`transport` breaks what they have), and the metric
     `python_gc_objects_collected_total` stays below a thousand for thousands of clients.
     """
     gc.collect()
