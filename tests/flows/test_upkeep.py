@@ -106,6 +106,20 @@ async def is_alive(house: House, running: Running) -> bool:
     return bool(await house.sql(sql, running.database.process))
 
 
+def test_who_has_not_heard_itself_for_a_while_is_no_judge() -> None:
+    """The database is back, and our own first beat is not through yet: what was before says nothing."""
+    now = [0.0]
+    steadiness = Steadiness(lambda: now[0])
+    for second in range(0, 12, 2):
+        now[0] = second
+        steadiness.beat(1000.0 + second)
+    assert steadiness.is_enough
+    now[0] += 15
+    assert not steadiness.is_enough
+    steadiness.beat(1025.0)
+    assert not steadiness.is_enough
+
+
 @pytest.mark.parametrize(
     ("beats", "is_enough"),
     [

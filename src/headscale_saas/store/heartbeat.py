@@ -5,6 +5,7 @@ So a busy event loop is not mistaken for death. A process that others declared d
 """
 
 import threading
+import time
 from collections.abc import Callable
 from math import inf
 
@@ -30,6 +31,11 @@ commit
 STATEMENTS_BEFORE_UPDATE = 3
 
 log = get_logger(__name__)
+
+
+def since_boot() -> float:
+    """Seconds, also those in which the machine was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Heartbeat:
@@ -88,18 +94,20 @@ class Steadiness:
     """For how long a process has beaten without a gap, by the database's clock.
 
     After a gap of its own, as when the database was away, a process knows nothing of the others: they may
-    have had the same gap, and are about to beat again.
+    have had the same gap, and are about to beat again. `clock` tells whether a gap is under way: ours.
     """
 
-    def __init__(self) -> None:
-        self._since = self._last = -inf
+    def __init__(self, clock: Callable[[], float] = since_boot) -> None:
+        self._clock = clock
+        self._since = self._last = self._heard = -inf
 
     def beat(self, now: float) -> None:
         if now - self._last > GAP_SECONDS:
             self._since = now
-        self._last = now
+        self._last, self._heard = now, self._clock()
 
     @property
     def is_enough(self) -> bool:
         """Whether it may judge others by their silence."""
-        return self._last - self._since >= STEADY_SECONDS
+        is_gap = self._clock() - self._heard > GAP_SECONDS
+        return not is_gap and self._last - self._since >= STEADY_SECONDS
