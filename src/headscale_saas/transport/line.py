@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from itertools import count
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -12,12 +12,14 @@ class Line(Generic[T]):
     all would be served too late, and the newest first would leave some to wait until it is over.
     """
 
-    __slots__ = ("_newest_was_first", "_numbers", "_patience", "_waiting")
+    __slots__ = ("_newest_was_first", "_patience", "_waiting")
+
+    # Of all lines, so that a number of a line that is no more means nobody in the next one.
+    _numbers: ClassVar = count()
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._waiting: OrderedDict[int, T] = OrderedDict()
-        self._numbers = count()
         self._newest_was_first = False
 
     def __len__(self) -> int:

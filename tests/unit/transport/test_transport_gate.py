@@ -69,6 +69,18 @@ def test_who_hangs_up_in_the_line_is_forgotten_there_and_then() -> None:
     assert not gate._waiting
 
 
+def test_whose_turn_came_in_vain_takes_no_place_in_the_next_line() -> None:
+    """It is told of the end of its connection later, when others may wait."""
+    gate = Gate(1, patience=1)
+    gate.enter("lb", lambda: True)
+    closing = gate.enter("lb", lambda: False)
+    gate.leave("lb")
+    gate.enter("lb", lambda: True)
+    gate.enter("lb", lambda: True)
+    closing.leave()
+    assert gate.waiting() == 1
+
+
 def test_in_a_long_queue_the_newest_and_the_oldest_take_turns() -> None:
     gate, started = Gate(1, patience=1), list[int]()
 
