@@ -276,7 +276,7 @@ async def test_a_stream_that_was_not_admitted_while_its_netmap_was_made_ends(
 
         async def later(tailnet: TailnetId, version: Version) -> Snapshot:
             await refused.wait()
-            await asyncio.sleep(0.05)
+            await until(lambda: not worker._presence._busy)
             return await at_least(tailnet, version)
 
         monkeypatch.setattr(worker._presence, "_admit", refuse_once)
