@@ -19,6 +19,7 @@ from tests.policy_strategies import CHANGES, changed, states
 
 from headscale_saas.netmap.delta import delta, own_delta, shared_delta
 from headscale_saas.netmap.peers import Fragments
+from headscale_saas.netmap.telling import Telling
 from headscale_saas.netmap.view import Environment, View, class_of, placeholder_derp_map, view_of
 from headscale_saas.policy import Compiled, advance, compile_policy
 from headscale_saas.swarm.netmap import ClientNetmap
@@ -90,16 +91,18 @@ def test_a_book_that_follows_a_class_tells_what_a_fresh_one_tells(steps: list[St
 @LAWS
 @given(histories())
 def test_one_shared_delta_serves_the_whole_class(steps: list[Step]) -> None:
-    """Of a class that stays one: made from one viewer's view, it is right for the others."""
-    first, last, fragments = steps[0], steps[-1], Fragments()
-    made: dict[object, tuple[View, View]] = {}
-    for node_id in sorted(first.state.nodes.keys() & last.state.nodes.keys()):
-        before, after = first.view(node_id), last.view(node_id)
-        kinds = class_of(first.compiled, before.viewer), class_of(last.compiled, after.viewer)
-        model = made.setdefault(kinds, (before, after))
-        shared = shared_delta(model[0].of_class, model[1].of_class, None, fragments)
-        texts = [part.text(node_id if node_id in part.mentions else None) for part in shared]
-        assert tuple(text for text in [own_delta(before, after), *texts] if text) == delta(before, after)
+    """Of a class that stays one: made from one viewer's view, it is right for the others. What is known of
+    one way to the newest state, and of one class, is right for the others."""
+    last, telling = steps[-1], Telling(Fragments())
+    for first in steps:
+        made: dict[object, tuple[View, View]] = {}
+        for node_id in sorted(first.state.nodes.keys() & last.state.nodes.keys()):
+            before, after = first.view(node_id), last.view(node_id)
+            kinds = class_of(first.compiled, before.viewer), class_of(last.compiled, after.viewer)
+            model = made.setdefault(kinds, (before, after))
+            shared = shared_delta(model[0].of_class, model[1].of_class, None, telling)
+            texts = [part.text(node_id if node_id in part.mentions else None) for part in shared]
+            assert tuple(text for text in [own_delta(before, after), *texts] if text) == delta(before, after)
 
 
 @LAWS

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from headscale_saas.live.cache import Snapshot
 from headscale_saas.netmap import full
-from headscale_saas.netmap.delta import SharedDelta, SharedMessage, shared_delta, shared_delta_in_steps
+from headscale_saas.netmap.delta import SharedDelta, shared_delta, shared_delta_in_steps
 from headscale_saas.netmap.peers import Book, Fragments
 from headscale_saas.netmap.pieces import Piece, Shared, joined
+from headscale_saas.netmap.telling import SharedMessage, Telling
 from headscale_saas.netmap.view import ClassView, View, class_of
 from headscale_saas.policy import Audience
 from headscale_saas.tailcfg.capver import wire_class
@@ -29,51 +30,12 @@ NOBODY = NodeId(0)
 MOST_STEPS = 64
 
 
-class Pack:
-    """Makes bytes of deltas. Classes that are told the same share them: small messages are known by text."""
-
-    __slots__ = ("_known",)
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, bytes] = {}
-
-    def __call__(self, delta: SharedDelta, viewer: NodeId, *, compressed: bool) -> bytes:
-        """Ready to be written; only who is mentioned in a message gets a copy of its own."""
-        return b"".join(self._message(message, viewer, compressed=compressed) for message in delta)
-
-    def warming(self, delta: SharedDelta) -> Iterator[None]:
-        """Compresses what many are told of it, a piece at a step; who asks then finds it."""
-        for message in delta:
-            yield from packing(message.pieces())
-
-    def _message(self, message: SharedMessage, viewer: NodeId, *, compressed: bool) -> bytes:
-        if viewer in message.mentions:
-            pieces = message.pieces(without=viewer)
-            return pack(pieces, compressed=compressed) if pieces else b""
-        if not compressed:
-            return frame(message.text())
-        if message.packed is None:
-            message.packed = self._shared(message.pieces())
-        return message.packed
-
-    def _shared(self, pieces: list[Piece]) -> bytes:
-        if len(pieces) != 1 or isinstance(pieces[0], Shared):
-            return pack(pieces, compressed=True)
-        packed = self._known.get(pieces[0])
-        if packed is None:
-            packed = self._known[pieces[0]] = pack(pieces, compressed=True)
-        return packed
-
-
 class Passing:
     """One message for many: viewers that are not `concerned` are told `shared`, and are at `after` then."""
 
-    __slots__ = ("_pack", "_packed", "after", "concerned", "shared")
+    __slots__ = ("_packed", "after", "concerned", "shared")
 
-    def __init__(
-        self, after: ClassView, shared: SharedDelta, concerned: frozenset[NodeId], pack: "Pack"
-    ) -> None:
-        self._pack = pack
+    def __init__(self, after: ClassView, shared: SharedDelta, concerned: frozenset[NodeId]) -> None:
         self.after = after
         self.shared = shared
         self.concerned = concerned
@@ -83,7 +45,7 @@ class Passing:
         """The bytes to write; b"" if there is nothing to tell."""
         data = self._packed.get(compressed)
         if data is None:
-            data = self._packed[compressed] = self._pack(self.shared, NOBODY, compressed=compressed)
+            data = self._packed[compressed] = pack_delta(self.shared, NOBODY, compressed=compressed)
         return data
 
 
@@ -92,13 +54,13 @@ class Frames:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._fragments = Fragments()
+        self._telling = Telling(self._fragments)
         self._books: dict[ClassKey, Book] = {}
         self._snapshot = snapshot
         self._steps: deque[tuple[TailnetState, Touched]] = deque(maxlen=MOST_STEPS)
         self._classes: dict[ClassKey, ClassView] = {}
         self._deltas: dict[tuple[int, int], tuple[ClassView, SharedDelta]] = {}
         self._passing: dict[int, tuple[ClassView, Passing | None]] = {}
-        self.pack_delta = Pack()
 
     def advance(self, snapshot: Snapshot, touched: Touched) -> None:
         """From here on everything is made for this snapshot; `touched` is what the step touched."""
@@ -107,7 +69,7 @@ class Frames:
         self._classes.clear()
         self._deltas.clear()
         self._passing.clear()
-        self.pack_delta = Pack()
+        self._telling = Telling(self._fragments)
 
     def view(self, node: Node) -> View:
         """The view of a node of the newest snapshot; like viewers share the class view."""
@@ -127,7 +89,7 @@ class Frames:
         known = self._deltas.get((id(before), id(after)))
         if known is None:
             # The entry holds `before`, so that its id is not given to another view meanwhile.
-            known = before, shared_delta(before, after, self._narrowed(before), self._fragments)
+            known = before, shared_delta(before, after, self._narrowed(before), self._telling)
             self._deltas[id(before), id(after)] = known
         return known[1]
 
@@ -140,10 +102,11 @@ class Frames:
         if before is after or (id(before), id(after)) in self._deltas:
             return
         touched = self._narrowed(before)
-        shared = yield from shared_delta_in_steps(before, after, touched, self._fragments)
+        shared = yield from shared_delta_in_steps(before, after, touched, self._telling)
         if self._snapshot is snapshot:
             self._deltas[id(before), id(after)] = before, shared
-            yield from self.pack_delta.warming(shared)
+            for message in shared:
+                yield from packing(message.pieces())
 
     def passing(self, before: ClassView) -> "Passing | None":
         """What all viewers of a class are told alike, but for those in `concerned`.
@@ -167,7 +130,7 @@ class Frames:
         if touched.users:
             owned = (node.id for node in snapshot.state.nodes.values() if node.user_id in touched.users)
             concerned = concerned.union(owned)
-        return Passing(after, shared, concerned, self.pack_delta)
+        return Passing(after, shared, concerned)
 
     def warming(self, node: Node, *, peers: bool = True) -> Iterator[None]:
         """Encodes the peers that the first netmap of the node's class needs, some at a step, and what else
@@ -178,17 +141,22 @@ class Frames:
         view = self.view(node)
         if peers and _book_key(view) not in self._books:
             yield from self._fragments.warming(view.of_class)
-        book = self.book(view)
+        book = self._book(view)
         yield from book.warming(view.of_class)
         yield from packing(book.rest)
 
     def book(self, view: View) -> Book:
-        """The chunks of the view's class."""
-        key = _book_key(view)
-        book = self._books.get(key)
-        if book is None:
-            book = self._books[key] = Book(self._fragments)
+        """The chunks of the view's class. One that was used before is turned to the view."""
+        book = self._book(view)
+        if book.view is not None:
+            book.turn_to(view.of_class, self._narrowed(book.view))
         return book
+
+    def _book(self, view: View) -> Book:
+        key = _book_key(view)
+        if key not in self._books:
+            self._books[key] = Book(self._fragments)
+        return self._books[key]
 
     def forget_books(self) -> None:
         """Gives back what only whole netmaps need; the next one of a class takes some milliseconds more."""
@@ -206,6 +174,22 @@ class Frames:
 
 def _book_key(view: View) -> ClassKey:
     return view.of_class.audience, wire_class(view.viewer.capver)
+
+
+def pack_delta(delta: SharedDelta, viewer: NodeId, *, compressed: bool) -> bytes:
+    """Ready to be written; only who is mentioned in a message gets a copy of its own."""
+    return b"".join(_pack_message(message, viewer, compressed=compressed) for message in delta)
+
+
+def _pack_message(message: SharedMessage, viewer: NodeId, *, compressed: bool) -> bytes:
+    if viewer in message.mentions:
+        pieces = message.pieces(without=viewer)
+        return pack(pieces, compressed=compressed) if pieces else b""
+    if not compressed:
+        return frame(message.text())
+    if message.packed is None:
+        message.packed = pack(message.pieces(), compressed=True)
+    return message.packed
 
 
 def pack(pieces: Iterable[Piece], *, compressed: bool) -> bytes:

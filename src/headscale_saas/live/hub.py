@@ -14,7 +14,7 @@ from typing import Protocol
 
 from headscale_saas.clock import Clock
 from headscale_saas.live.cache import Snapshot, Step
-from headscale_saas.live.frames import Frames, Passing, pack, pack_one, packing
+from headscale_saas.live.frames import Frames, Passing, pack, pack_delta, pack_one, packing
 from headscale_saas.live.presence import Presence
 from headscale_saas.live.session import MapSession
 from headscale_saas.netmap import full
@@ -299,7 +299,7 @@ class TailnetSessions:
         own, shared = session.next_messages(view, self.frames.shared, now, jitter)
         # One write: a stream that takes bytes takes all of them, but perhaps nothing more afterwards.
         data = b"" if own is None else pack_one(own, compressed=session.compressed)
-        data += self.frames.pack_delta(shared, session.node_id, compressed=session.compressed)
+        data += pack_delta(shared, session.node_id, compressed=session.compressed)
         if data:
             session.stream.write(data)
             self._sent["change"] += 1

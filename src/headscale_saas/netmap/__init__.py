@@ -9,6 +9,7 @@ peers     Fragments, Book: peers as JSON, encoded once and cut into chunks
 pieces    messages in pieces that can be compressed once and shared
 full      the whole netmap, in pieces
 patch     the smallest way to turn a peer into another one, minding what clients lose
+telling   how changes of peers are told in one step, and messages, for all classes that are told the same
 delta     the difference of two views
 session   one stream: what it was sent, what is due
 

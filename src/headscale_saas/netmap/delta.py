@@ -11,61 +11,18 @@ from headscale_saas.netmap.members import (
     Members,
     array,
     changed_class_members,
-    inside,
     message,
     own_members,
     own_profile,
 )
-from headscale_saas.netmap.patch import Way, disco_patch, needs_disco_patch, patches, way
-from headscale_saas.netmap.peers import Fragments, changed_nodes, facts_of, profile_of, row_of
-from headscale_saas.netmap.pieces import LONG, Chunk, Piece, Shared, append_chunks, cut, finished, joined
+from headscale_saas.netmap.patch import Way
+from headscale_saas.netmap.peers import Fragments, changed_nodes, profile_of
+from headscale_saas.netmap.pieces import finished
+from headscale_saas.netmap.telling import CHUNK_ITEMS, Items, SharedMessage, Telling
 from headscale_saas.netmap.view import ClassView, View
 from headscale_saas.tailcfg.codec import encode
-from headscale_saas.tailcfg.maps import PeerChange
 from headscale_saas.tailnet.changes import Touched
 from headscale_saas.tailnet.model import Node, NodeId, UserId
-
-CHUNK_ITEMS = 64
-
-Items = dict[NodeId, bytes]
-
-
-class SharedMessage:
-    """One message to a class of viewers. Those in `mentions` must be given theirs `without` themselves.
-
-    `packed` is room for the caller's compressed form of the whole.
-    """
-
-    __slots__ = ("_arrays", "_long", "_members", "mentions", "packed")
-
-    def __init__(self, arrays: dict[str, Items], members: Members) -> None:
-        self._arrays = {name: _chunks(items) for name, items in arrays.items() if items}
-        self._members = inside(members)
-        # Who is mentioned gets a copy of his own, but not of what takes long to compress.
-        self._long: list[Shared] = cut(self._members) if len(self._members) > LONG else []
-        self.mentions = frozenset(node_id for items in arrays.values() for node_id in items)
-        self.packed: bytes | None = None
-
-    def pieces(self, without: NodeId | None = None) -> list[Piece]:
-        """The message; [] if nothing remains of it. Small ones are a single private piece."""
-        pieces: list[Piece] = []
-        joint = b"{"
-        for name, chunks in self._arrays.items():
-            items: list[Piece] = []
-            if append_chunks(items, chunks, without):
-                pieces += [joint + b'"' + name.encode() + b'":[', *items]
-                joint = b"],"
-        if self._long:
-            return [*pieces, joint, *self._long, b"}"]
-        if not pieces:
-            return [b"{" + self._members + b"}"] if self._members else []
-        pieces.append(joint + self._members + b"}" if self._members else b"]}")
-        return pieces if len(self.mentions) > CHUNK_ITEMS else [joined(pieces)]
-
-    def text(self, without: NodeId | None = None) -> bytes:
-        """The message as one JSON object; b"" if nothing remains of it."""
-        return joined(self.pieces(without))
-
 
 SharedDelta = tuple[SharedMessage, ...]
 """Messages in order; () = viewers of the class need not be told anything."""
@@ -75,21 +32,24 @@ def shared_delta(
     before: ClassView,
     after: ClassView,
     touched: Touched | None = None,
-    fragments: Fragments | None = None,
+    telling: Telling | None = None,
 ) -> SharedDelta:
-    """What viewers must be told to get from one class view to another, of the same class or of a new one."""
-    return finished(shared_delta_in_steps(before, after, touched, fragments))
+    """What viewers must be told to get from one class view to another, of the same class or of a new one.
+
+    `telling` is of the step that led to `after`.
+    """
+    return finished(shared_delta_in_steps(before, after, touched, telling))
 
 
 def shared_delta_in_steps(
     before: ClassView,
     after: ClassView,
     touched: Touched | None = None,
-    fragments: Fragments | None = None,
+    telling: Telling | None = None,
 ) -> Generator[None, None, SharedDelta]:
     """The same, with a pause after every 64 peers (some 3 ms), for changes that concern all, and in a packet
     filter that is long."""
-    peers = _PeerDelta(before, after, fragments or Fragments())
+    peers = _PeerDelta(before, after, telling or Telling(Fragments()))
     for count, node_id in enumerate(changed_nodes(before, after, touched), 1):
         peers.add(node_id)
         if count % CHUNK_ITEMS == 0:
@@ -121,10 +81,11 @@ def delta(before: View, after: View, touched: Touched | None = None) -> tuple[by
 class _PeerDelta:
     """Collects the peers' part of a delta. Peers must be added in order of id."""
 
-    def __init__(self, before: ClassView, after: ClassView, fragments: Fragments) -> None:
+    def __init__(self, before: ClassView, after: ClassView, telling: Telling) -> None:
         self._before = before
         self._after = after
-        self._fragments = fragments
+        self._telling = telling
+        self._fragments = telling.fragments
         self._removed_first: Items = {}
         self._removed: Items = {}
         self._changed: Items = {}
@@ -158,9 +119,9 @@ class _PeerDelta:
         }
         messages = []
         if self._removed_first:
-            messages.append(SharedMessage({"PeersRemoved": self._removed_first}, {}))
+            messages.append(self._telling.message({"PeersRemoved": self._removed_first}, {}))
         if members or any(arrays.values()):
-            messages.append(SharedMessage(arrays, members))
+            messages.append(self._telling.message(arrays, members))
         return tuple(messages)
 
     def _appear(self, now: Node) -> None:
@@ -168,36 +129,20 @@ class _PeerDelta:
         self._tell_user(now)
 
     def _change(self, was: Node, now: Node) -> None:
-        if was is now and facts_of(self._before, was) == facts_of(self._after, now):
+        change = self._telling.change(self._before, was, self._after, now)
+        if change.patch:
+            self._patches[now.id] = change.patch
+        if change.how in (Way.SAME, Way.PATCH):
             return
-        old, new = row_of(self._before, was), row_of(self._after, now)
-        how = way(old, new)
-        if how is Way.SAME:
-            return
-        if how is Way.PATCH:
-            self._patch(now.id, patches(old, new))
-            return
-        if how is Way.AGAIN:
+        if change.how is Way.AGAIN:
             self._removed_first[now.id] = encode(now.id)
-        elif needs_disco_patch(old, new):
-            self._patch(now.id, [disco_patch(new)])
         self._changed[now.id] = self._fragments.peer(self._after, now)
-        if old.user != new.user:
+        if change.is_of_other_user:
             self._tell_user(now)
-
-    def _patch(self, node_id: NodeId, changes: list[PeerChange]) -> None:
-        self._patches[node_id] = b",".join(encode(change) for change in changes)
 
     def _tell_user(self, node: Node) -> None:
         user_id = peer_user(node)
         self._profiles[user_id] = self._fragments.profile(self._after, user_id)
-
-
-def _chunks(items: Items) -> list[Chunk]:
-    """Without an opening of their own: the array's name stands before them."""
-    pairs = list(items.items())
-    spans = range(0, len(pairs), CHUNK_ITEMS)
-    return [Chunk(b"", dict(pairs[i : i + CHUNK_ITEMS])) for i in spans]
 
 
 def _changed_users(before: ClassView, after: ClassView, touched: Touched | None) -> set[UserId]:

@@ -94,11 +94,11 @@ def changed_nodes(before: ClassView, after: ClassView, touched: Touched | None =
 class Book:
     """All that a class of viewers is told, in chunks; it follows the class. `rest` are all other members."""
 
-    __slots__ = ("_facts", "_fragments", "_peers", "_profiles", "_users", "_view", "rest")
+    __slots__ = ("_facts", "_fragments", "_peers", "_profiles", "_users", "rest", "view")
 
     def __init__(self, fragments: Fragments) -> None:
         self._fragments = fragments
-        self._view: ClassView | None = None
+        self.view: ClassView | None = None
         self._peers: dict[int, tuple[Chunk, frozenset[UserId]]] = {}
         self._profiles: dict[int, Chunk] = {}
         self._users: frozenset[UserId] = frozenset()
@@ -107,15 +107,12 @@ class Book:
 
     def turn_to(self, view: ClassView, touched: Touched | None = None) -> None:
         """Makes the chunks those of this view; only those with a changed row are made anew."""
-        before, self._view = self._view, view
+        before, self.view = self.view, view
         if before is view:
             return
-        if before is None:
-            spans = _by_span(view.peers())
-        else:
-            spans = {node_id >> SPAN_BITS: () for node_id in changed_nodes(before, view, touched)}
-        for span, ids in spans.items():
-            self._renew_peers(view, span, ids or _ids_of(span))
+        changed = view.peers() if before is None else changed_nodes(before, view, touched)
+        for span, ids in _by_span(changed).items():
+            self._renew_peers(view, span, ids)
         users = frozenset[UserId]().union(*(users for _, users in self._peers.values()))
         if users != self._users or before is None or before.state.users is not view.state.users:
             self._users = users
@@ -140,16 +137,20 @@ class Book:
         return [self._profiles[span] for span in sorted(self._profiles)]
 
     def _renew_peers(self, view: ClassView, span: int, ids: Sequence[NodeId]) -> None:
-        nodes = [node for node_id in ids if (node := view.visible(node_id)) is not None]
-        self._fragments.forget(node_id for node_id in ids if node_id not in view.state.nodes)
-        if not nodes:
-            self._peers.pop(span, None)
-            return
-        items: dict[int, bytes] = {node.id: self._fragments.peer(view, node) for node in nodes}
+        """`ids` are those of the span that may look different."""
         known = self._peers.get(span)
-        if known is None or known[0].items != items:
-            users = frozenset(peer_user(node) for node in nodes)
-            self._peers[span] = (Chunk(b'"Peers":[', items), users)
+        items = dict(known[0].items) if known is not None else {}
+        for node_id in ids:
+            if (node := view.visible(node_id)) is not None:
+                items[node_id] = self._fragments.peer(view, node)
+            else:
+                items.pop(node_id, None)
+        self._fragments.forget(node_id for node_id in ids if node_id not in view.state.nodes)
+        if not items:
+            self._peers.pop(span, None)
+        elif known is None or known[0].items != items:
+            users = frozenset(peer_user(view.state.nodes[NodeId(number)]) for number in items)
+            self._peers[span] = (Chunk(b'"Peers":[', dict(sorted(items.items()))), users)
 
     def _renew_profiles(self, view: ClassView) -> None:
         spans: dict[int, dict[int, bytes]] = {}
@@ -162,11 +163,6 @@ class Book:
             else Chunk(b'],"UserProfiles":[', items)
             for span, items in spans.items()
         }
-
-
-def _ids_of(span: int) -> Sequence[NodeId]:
-    first = span << SPAN_BITS
-    return [NodeId(number) for number in range(first, first + (1 << SPAN_BITS))]
 
 
 def _by_span(ids: Iterable[NodeId]) -> Mapping[int, Sequence[NodeId]]:

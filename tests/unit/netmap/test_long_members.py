@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headscale_saas.live.cache import Snapshot
-from headscale_saas.live.frames import Frames
+from headscale_saas.live.frames import Frames, pack_delta
 from headscale_saas.netmap.delta import SharedDelta, shared_delta, shared_delta_in_steps
 from headscale_saas.netmap.full import full_pieces
 from headscale_saas.netmap.members import class_members, class_members_in_steps, inside
@@ -110,7 +110,7 @@ def test_when_they_are_written_all_is_compressed(
     else:
         shared = frames.shared(old.of_class, view.of_class)
         pieces = long_pieces(shared)
-        packed = frames.pack_delta(shared, NodeId(1), compressed=True)
+        packed = pack_delta(shared, NodeId(1), compressed=True)
         assert decompress(packed[HEADER_BYTES:], MOST) == joined(pieces)
     waiting = [piece for piece in pieces if isinstance(piece, Shared) and not piece.chunk.packed]
     assert sum(len(piece.text) for piece in waiting) < LONG, "but for the peers' chunks"
