@@ -168,7 +168,7 @@ async def test_versions_have_no_gaps_whoever_writes(database_dsn: str) -> None:
 
             database, tailnet = chance.choice(databases), chance.choice(tailnets)
             try:
-                await database.write(tailnet, ADMIN, verb, durable=number % 2 == 0)
+                await database.write(tailnet, ADMIN, verb)
             except Refused:
                 return False
             return True

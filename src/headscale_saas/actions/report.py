@@ -1,8 +1,7 @@
 """What a connected node says of itself.
 
 Reports come at every start and whenever a network changes, most of them with nothing new: those are answered
-after one look. The rest may be forgotten by a crash of the database itself, since clients repeat them; so the
-lane commits them without waiting for the disk.
+after one look.
 
 A node whose key has expired is not heard: it is locked out, and its peers are told nothing by it. It gets an
 error, not silence: so its client repeats the report, and what is true is known once an admin extends the key.
@@ -45,7 +44,7 @@ async def report(
         await _take_over(tx, policy_of, await _reporter(tx, ref), request)
 
     actor = Actor(kind="node", name=str(ref.machine_key))
-    await db.write(ref.tailnet, actor, take_over, durable=False)
+    await db.write(ref.tailnet, actor, take_over)
 
 
 def reported(node: Node, request: MapRequest) -> Node:

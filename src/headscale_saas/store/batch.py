@@ -62,12 +62,11 @@ Verb = Callable[[TailnetTx], Awaitable[Any]]
 class Request:
     """One action that waits for its turn. A reply done before its turn: the waiter left."""
 
-    __slots__ = ("doer", "durable", "reply", "verb")
+    __slots__ = ("doer", "reply", "verb")
 
-    def __init__(self, doer: Doer, verb: Verb, *, durable: bool) -> None:
+    def __init__(self, doer: Doer, verb: Verb) -> None:
         self.doer = doer
         self.verb = verb
-        self.durable = durable
         self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def fail(self, problem: BaseException) -> None:
@@ -162,7 +161,7 @@ class Batch:
         touched = [tx.touched for _, tx, _ in self._done if tx.is_touched]
         entries = [entry for _, tx, _ in self._done for entry in tx.audits()]
         version = await self._record(union(touched) if touched else None, entries)
-        await self._commit()
+        await commit(self._connection)
         return version
 
     async def _record(self, touched: Touched | None, entries: list[Entry]) -> Version | None:
@@ -179,20 +178,15 @@ class Batch:
             raise fenced()
         return version
 
-    async def _commit(self) -> None:
-        is_durable = any(request.durable for request, _, _ in self._done)
-        relax = "" if is_durable else "set local synchronous_commit = off; "
-        await commit(self._connection, f"{relax}commit")
-
 
 def _log_row(touched: Touched) -> list[object]:
     return [sorted(touched.nodes), sorted(touched.users), touched.settings, touched.policy]
 
 
-async def commit(connection: Connection, sql: str = "commit") -> None:
+async def commit(connection: Connection) -> None:
     """Raises OutcomeUnknown if we cannot know."""
     try:
-        status = await connection.execute(sql)
+        status = await connection.execute("commit")
     except FAILURES as problem:
         refusal = translated(problem)
         if isinstance(refusal, DatabaseGone):

@@ -118,24 +118,16 @@ class Database:
         """Actions that wait in the write lanes."""
         return sum(len(lane) for lane, _ in self._lanes.values())
 
-    async def write(
-        self,
-        tailnet: TailnetId,
-        actor: Actor,
-        verb: Callable[[TailnetTx], Awaitable[T]],
-        *,
-        durable: bool = True,
-    ) -> T:
+    async def write(self, tailnet: TailnetId, actor: Actor, verb: Callable[[TailnetTx], Awaitable[T]]) -> T:
         """Runs `verb` in the tailnet's lane and returns its result after the commit.
 
         What the verb raises undoes its own writes only. It may run more than once (deadlock), so it must have
-        no effects besides its SQL; it does not run at all if we are cancelled before its turn. With `durable`
-        False a crash of the database itself may forget the commit. Raises also NotFound (no such tailnet),
-        Fenced, OutcomeUnknown and Unavailable.
+        no effects besides its SQL; it does not run at all if we are cancelled before its turn. Raises also
+        NotFound (no such tailnet), Fenced, OutcomeUnknown and Unavailable.
         """
         if self._is_closed:
             raise Unavailable("the database is closed")
-        request = Request(Doer(actor.kind, actor.name, actor.origin), verb, durable=durable)
+        request = Request(Doer(actor.kind, actor.name, actor.origin), verb)
         self._queue(tailnet, request)
         try:
             result: T = await request.reply
