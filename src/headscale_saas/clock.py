@@ -1,8 +1,27 @@
 """What time it is. Behaviour takes a `Clock`; pure rooms take the time itself as an argument."""
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+TICK_SECONDS = 0.5
+
+
+async def pause(seconds: float) -> None:
+    """Sleeps until the tick nearest to then; shorter than a tick, exactly so long.
+
+    For what nobody waits for. Tasks that look around by themselves now and then wake together so, and once
+    the processor has our code at hand, each takes a fraction of what it takes alone.
+    """
+    now = asyncio.get_running_loop().time()
+    await asyncio.sleep(seconds if seconds < TICK_SECONDS else to_tick(seconds, now))
+
+
+def to_tick(seconds: float, now: float) -> float:
+    """How long it is to the tick nearest to `seconds` from now, at least to the next."""
+    ticks = max(round((now + seconds) / TICK_SECONDS), now // TICK_SECONDS + 1)
+    return ticks * TICK_SECONDS - now
 
 
 class Clock(Protocol):

@@ -5,7 +5,6 @@ which of them serves, the database says; the file is one more place where a priv
 here has the private half of the serving key, the start is refused: a new key would log every node out.
 """
 
-import asyncio
 import os
 import secrets
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from headscale_saas.actions import noise_keys as actions
+from headscale_saas.clock import pause
 from headscale_saas.errors import Error, Invalid, Refused
 from headscale_saas.observe import get_logger
 from headscale_saas.store import directory
@@ -69,7 +69,7 @@ async def follow(
     """
     said, used = "", b""
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await pause(LOOK_SECONDS)
         try:
             now = held(await actions.list_noise_keys(database), path, wrapping_path)
         except (Error, OSError) as problem:

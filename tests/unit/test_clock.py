@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headscale_saas.clock import Clock, FakeClock, SystemClock
+from headscale_saas.clock import TICK_SECONDS, Clock, FakeClock, SystemClock, to_tick
 
 
 def test_the_system_clock_is_aware_and_in_utc() -> None:
@@ -26,3 +28,17 @@ def test_a_wall_clock_may_jump_and_the_monotonic_one_does_not() -> None:
     assert clock.monotonic() == 0
     with pytest.raises(ValueError, match="only advances"):
         clock.advance(-1)
+
+
+@given(seconds=st.floats(TICK_SECONDS, 60), now=st.floats(0, 1e6))
+def test_whoever_pauses_wakes_at_a_tick_near_to_when_it_would(seconds: float, now: float) -> None:
+    pause = to_tick(seconds, now)
+    assert abs(pause - seconds) <= TICK_SECONDS / 2 + 1e-6
+    ticks = (now + pause) / TICK_SECONDS
+    assert ticks == pytest.approx(round(ticks), abs=1e-6)
+
+
+@given(now=st.floats(0, 1e6))
+def test_who_looks_each_tick_misses_none(now: float) -> None:
+    first = now + to_tick(TICK_SECONDS, now)
+    assert to_tick(TICK_SECONDS, first + 0.001) == pytest.approx(TICK_SECONDS - 0.001, abs=1e-6)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 
 from headscale_saas.actions import presence, repeats
+from headscale_saas.clock import pause
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.observe import get_logger
 from headscale_saas.store import addresses, audit, changelog, directory, due, logins, nodes
@@ -79,7 +80,7 @@ async def run_forever(db: Database, may_judge: Callable[[], bool]) -> None:
         except Exception:
             log.exception("upkeep_failed")
         # Processes that started together shall not ask for the lease together for ever.
-        await asyncio.sleep(ROUND_SECONDS * random.uniform(0.8, 1.2))
+        await pause(ROUND_SECONDS * random.uniform(0.8, 1.2))
 
 
 async def _expire_nodes(db: Database, found: due.Due) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from headscale_saas.clock import pause
 from headscale_saas.errors import Error, NotFound, Unavailable
 from headscale_saas.live.cache import Cache, Snapshot, Step
 from headscale_saas.live.troubles import Troubles
@@ -94,7 +95,7 @@ class Follower:
     async def poll(self) -> None:
         """The safety net under lost doorbells: compares versions every 1.5 s, for ever."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await pause(POLL_SECONDS)
             self.evict_idle(asyncio.get_running_loop().time())
             try:
                 self._want(await self._behind())

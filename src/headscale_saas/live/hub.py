@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Hashable, Iterator
 from random import Random
 from typing import Protocol
 
-from headscale_saas.clock import Clock
+from headscale_saas.clock import Clock, pause
 from headscale_saas.live.cache import Snapshot, Step
 from headscale_saas.live.frames import Frames, Passing, pack, pack_delta, pack_one, packing
 from headscale_saas.live.presence import Presence
@@ -35,8 +35,8 @@ LONG_NEWS = 64
 BOOKS_SECONDS = 30.0
 """So long after the last whole netmap its parts are kept for the next."""
 
-REST_FACTOR = 4.0
-MOST_REST_SECONDS = 0.25
+REST_FACTOR = 8.0
+MOST_REST_SECONDS = 0.5
 
 
 class Queue(Protocol):
@@ -122,7 +122,7 @@ class Hub:
     async def keep_alive(self) -> None:
         """Sends what is due, second by second, for ever."""
         while True:
-            await asyncio.sleep(1)
+            await pause(1)
             self._queue.submit("keep-alive", self._due_keep_alives())
 
     def _due_keep_alives(self) -> Iterator[None]:
@@ -151,8 +151,8 @@ class Hub:
 class TailnetSessions:
     """The sessions of one tailnet, and the newest snapshot that they are told of.
 
-    A broadcast is followed by a rest of four times its own time. A quiet tailnet hears of a change at once,
-    and a busy large one spends a fifth of the time on telling: what happens in a rest is told together.
+    A broadcast is followed by a rest of eight times its own time. A quiet tailnet hears of a change at once,
+    and a busy large one spends a ninth of the time on telling: what happens in a rest is told together.
     """
 
     def __init__(

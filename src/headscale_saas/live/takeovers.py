@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 
+from headscale_saas.clock import pause
 from headscale_saas.errors import NotFound
 from headscale_saas.live.presence import Presence
 from headscale_saas.observe import Ration, get_logger
@@ -63,7 +64,7 @@ class Takeovers:
     async def poll(self) -> None:
         """The safety net under lost doorbells, for ever."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await pause(POLL_SECONDS)
             try:
                 await self.look()
             except Exception as error:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from headscale_saas.clock import pause
 from headscale_saas.store.constraints import AWAY, FAILURES
 from headscale_saas.store.pool import Address
 from headscale_saas.store.transactions import Connection
@@ -191,7 +192,7 @@ class Listener:
             self._hear(Rung(deaf=True))
             while self._is_alive(connection):
                 await connection.execute(f"notify {CHANNEL}, '{self._own_word}'")
-                await asyncio.sleep(BEAT_SECONDS)
+                await pause(BEAT_SECONDS)
         finally:
             self.is_listening = False
             connection.terminate()
