@@ -1,6 +1,6 @@
 """What time changes comes to pass in every tailnet, whatever the others are like."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,8 @@ from tests.waiting import until
 
 from headscale_saas.actions import presence, upkeep
 from headscale_saas.store.heartbeat import Steadiness
-from headscale_saas.tailnet.model import Settings
+from headscale_saas.store.transactions import TailnetTx
+from headscale_saas.tailnet.model import Actor, Settings, TailnetId
 
 HOUR = timedelta(hours=1)
 
@@ -65,6 +66,35 @@ async def test_more_tailnets_than_a_round_takes_have_their_turn(
                 break
         assert not await hasty.nodes()
         assert len(await patient.nodes()) == 1
+
+
+async def test_a_tailnet_is_left_alone_until_its_ephemeral_nodes_may_be_due(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(database_dsn) as w:
+        home = await w.home(settings=Settings(ephemeral_timeout=HOUR))
+        await Device().join(w.db, await home.key(ephemeral=True))
+        now, not_before, written = await database_now(w.db), upkeep.NotBefore(), []
+        write = w.db.write
+
+        async def noted(tailnet: TailnetId, actor: Actor, verb: Callable[[TailnetTx], Awaitable[int]]) -> int:
+            written.append(tailnet)
+            return await write(tailnet, actor, verb)
+
+        monkeypatch.setattr(w.db, "write", noted)
+
+        async def is_looked_at(after: timedelta) -> bool:
+            written.clear()
+            await upkeep.run_once(w.db, now + after, sweep=False, not_before=not_before)
+            return bool(written)
+
+        assert await is_looked_at(timedelta())
+        assert not await is_looked_at(upkeep.NOT_YET / 2)
+        assert await is_looked_at(upkeep.NOT_YET * 2), "its admin may have made the time shorter"
+        assert await is_looked_at(2 * HOUR)
+        assert not await home.nodes()
+        assert not await is_looked_at(3 * HOUR)
+        assert not not_before
 
 
 async def test_who_was_deaf_itself_declares_nobody_dead(database_dsn: str) -> None:

@@ -35,6 +35,9 @@ MOST_PER_TAILNET = 500
 MOST_TAILNETS = 1000
 """How much one round does; the next one goes on."""
 ROUND_SECONDS = 2.0
+NOT_YET = timedelta(seconds=30)
+"""So long at most a tailnet is left alone because its ephemeral nodes are not away for long enough: its admin
+may have made the time shorter."""
 SWEEP_SECONDS = 30.0
 """What is swept away has rested for minutes or days: nobody waits for it."""
 
@@ -43,8 +46,17 @@ log = get_logger(__name__)
 Verb = Callable[[TailnetTx], Awaitable[int]]
 
 
+NotBefore = dict[TailnetId, datetime]
+"""What rounds remember of tailnets whose ephemeral nodes were away for too short a time."""
+
+
 async def run_once(
-    db: Database, now: datetime | None = None, *, sweep: bool = True, judge: bool = True
+    db: Database,
+    now: datetime | None = None,
+    *,
+    sweep: bool = True,
+    judge: bool = True,
+    not_before: NotBefore | None = None,
 ) -> bool:
     """One round, if this process gets the lease. False: another process does it. `now` is for tests.
 
@@ -58,7 +70,7 @@ async def run_once(
         found = await due.read(tx, now, presence.GRACE, ADDRESS_REST)
     await presence.settle(db, found.unsettled, found.now)
     await _expire_nodes(db, found)
-    await _remove_ephemeral(db, found)
+    await _remove_ephemeral(db, found, {} if not_before is None else not_before)
     await _wake_addresses(db, found)
     if sweep:
         await _sweep(db, found.now)
@@ -69,11 +81,11 @@ async def run_once(
 
 async def run_forever(db: Database, may_judge: Callable[[], bool]) -> None:
     """Rounds until cancelled. A round that fails is logged, and the next one is tried."""
-    loop, swept_at = asyncio.get_running_loop(), float("-inf")
+    loop, swept_at, not_before = asyncio.get_running_loop(), float("-inf"), NotBefore()
     while True:
         sweep = loop.time() - swept_at >= SWEEP_SECONDS
         try:
-            if await run_once(db, sweep=sweep, judge=may_judge()) and sweep:
+            if await run_once(db, sweep=sweep, judge=may_judge(), not_before=not_before) and sweep:
                 swept_at = loop.time()
         except Error as error:
             log.warning("upkeep_failed", code=error.code, reason=error.message)
@@ -94,7 +106,12 @@ async def _expire_nodes(db: Database, found: due.Due) -> None:
     await _each(db, found.expiring, expire)
 
 
-async def _remove_ephemeral(db: Database, found: due.Due) -> None:
+async def _remove_ephemeral(db: Database, found: due.Due, not_before: NotBefore) -> None:
+    """A look at a tailnet says when it is to be looked at again."""
+    early = {tailnet for tailnet in found.abandoned if not_before.get(tailnet, found.now) > found.now}
+    for tailnet in not_before.keys() - early:
+        del not_before[tailnet]
+
     async def remove(tx: TailnetTx) -> int:
         timeout = (await settings_row.get(tx)).ephemeral_timeout
         gone = await nodes.abandoned(tx, found.now - timeout, MOST_PER_TAILNET)
@@ -103,9 +120,11 @@ async def _remove_ephemeral(db: Database, found: due.Due) -> None:
             tx.touch(nodes=gone)
             for node in gone:
                 repeats.note_by_time(tx, "node.delete", node, is_gone=True)
+        elif (since := await nodes.longest_away(tx)) is not None:
+            not_before[tx.tailnet] = min(since + timeout, found.now + NOT_YET)
         return len(gone)
 
-    await _each(db, found.abandoned, remove)
+    await _each(db, set(found.abandoned) - early, remove)
 
 
 async def _wake_addresses(db: Database, found: due.Due) -> None:

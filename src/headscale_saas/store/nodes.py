@@ -211,6 +211,15 @@ async def abandoned(tx: TailnetTx, before: datetime, most: int) -> list[NodeId]:
     return [row["id"] for row in await tx.fetch(sql, tx.tailnet, before, most)]
 
 
+async def longest_away(tx: TailnetTx) -> datetime | None:
+    """Since when the ephemeral node that is away for longest is so; None if none is away."""
+    sql = """
+    select min(coalesce(last_seen, created_at)) from nodes where tailnet_id = $1 and ephemeral and not online
+    """
+    since: datetime | None = await tx.fetchval(sql, tx.tailnet)
+    return since
+
+
 async def _rotate_key(tx: TailnetTx, node: Node, key: NodeKey) -> None:
     """Reserves the new key. The one before stays the node's, so that nobody else can come with it."""
     sql = "delete from node_keys where tailnet_id = $1 and node_id = $2 and node_key <> all($3::bytea[])"
