@@ -1,11 +1,14 @@
 """What time it is. Behaviour takes a `Clock`; pure rooms take the time itself as an argument."""
 
 import asyncio
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 TICK_SECONDS = 0.5
+PHASE_SECONDS = random.uniform(0, TICK_SECONDS)
+"""Processes of one machine have ticks of their own: they are not to ask the database for the same at once."""
 
 
 async def pause(seconds: float) -> None:
@@ -14,7 +17,7 @@ async def pause(seconds: float) -> None:
     For what nobody waits for. Tasks that look around by themselves now and then wake together so, and once
     the processor has our code at hand, each takes a fraction of what it takes alone.
     """
-    now = asyncio.get_running_loop().time()
+    now = asyncio.get_running_loop().time() + PHASE_SECONDS
     await asyncio.sleep(seconds if seconds < TICK_SECONDS else to_tick(seconds, now))
 
 

@@ -1,15 +1,15 @@
-"""Looks how late the event loop is, twice a second, and on demand at what the parts of a worker count.
+"""Looks how late the event loop is, twice a second on average, and on demand at what a worker counts.
 
 The parts know no metrics: they keep plain numbers, which cost nothing on the hot path.
 """
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Mapping
 
 from prometheus_client import Counter as Metric
 
-from headscale_saas.clock import to_tick
 from headscale_saas.live.cache import Cache
 from headscale_saas.live.hub import Hub
 from headscale_saas.observe import Metrics
@@ -18,6 +18,7 @@ from headscale_saas.transport.fair import FairQueue
 from headscale_saas.transport.server import Edge
 
 PERIOD_SECONDS = 0.5
+"""On average: looks at random moments see what comes at regular ones as often as it is there."""
 
 
 class Measuring:
@@ -38,7 +39,7 @@ class Measuring:
         """For ever."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + to_tick(PERIOD_SECONDS, loop.time())
+            due = loop.time() + PERIOD_SECONDS * random.uniform(0.5, 1.5)
             await asyncio.sleep(due - loop.time())
             self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
 

@@ -105,10 +105,16 @@ class Process:
             state = before.state.replace(next_version(before.state), {}, {}, before.state.policy_text)
             self._publish(Snapshot(state, before.compiled, before.environment), NOTHING)
 
+    def lose_the_thread(self, version: Version) -> None:
+        """A failover: what is loaded then may be another history, in which rows of ours never were."""
+        compiled = compile_policy(version.state.policy_text, version.state)
+        self._publish(Snapshot(version.state, compiled, version.environment), None)
+        self.sent = {node_id: view for node_id, view in self.sent.items() if node_id in version.state.nodes}
+
     def view(self, node_id: NodeId) -> View:
         return self.frames.view(self.snapshot.state.nodes[node_id])
 
-    def _publish(self, snapshot: Snapshot, touched: Touched) -> None:
+    def _publish(self, snapshot: Snapshot, touched: Touched | None) -> None:
         self.frames.advance(snapshot, touched)
         self.snapshot = snapshot
 
@@ -135,7 +141,10 @@ def _demand_what_the_views_say(history: History, data: st.DataObject) -> None:
         if data.draw(st.integers(0, 9), label="idle") == 9:
             process.idle()
         count = data.draw(st.integers(1, 2), label="versions at once")
-        process.move(rest[:count])
+        if data.draw(st.integers(0, 4), label="failover") == 4:
+            process.lose_the_thread(rest[:count][-1])
+        else:
+            process.move(rest[:count])
         rest = rest[count:]
         asleep = data.draw(st.sets(st.sampled_from(ALL)), label="asleep") if rest else set()
         are_all_alike = data.draw(st.booleans(), label="told what all are told")

@@ -37,10 +37,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A snapshot, and what distinguishes it from the one before it."""
+    """A snapshot, and what distinguishes it from the one before it; None: that is not known, as after a
+    failover, and rows of the one before may be gone."""
 
     snapshot: Snapshot
-    touched: Touched
+    touched: Touched | None
 
 
 class Cache:
@@ -134,7 +135,7 @@ class Cache:
         snapshot = Snapshot(state, compiled, self.environment)
         self._index(tailnet, before.state if before else None, state, touched)
         self._snapshots[tailnet] = snapshot
-        return Step(snapshot, touched)
+        return Step(snapshot, touched if before is not None else None)
 
     def _tell_if_full(self, tailnet: TailnetId, state: TailnetState, compiled: Compiled) -> None:
         """In the log, once while it is cached: whoever joins now is let in nowhere, and may ask why."""

@@ -62,9 +62,12 @@ class Frames:
         self._deltas: dict[tuple[int, int], tuple[ClassView, SharedDelta]] = {}
         self._passing: dict[int, tuple[ClassView, Passing | None]] = {}
 
-    def advance(self, snapshot: Snapshot, touched: Touched) -> None:
-        """From here on everything is made for this snapshot; `touched` is what the step touched."""
-        self._steps.append((self._snapshot.state, touched))
+    def advance(self, snapshot: Snapshot, touched: Touched | None) -> None:
+        """From here on everything is made for this snapshot; `touched` is what the step touched, if known."""
+        if touched is None:
+            self._steps.clear()
+        else:
+            self._steps.append((self._snapshot.state, touched))
         self._snapshot = snapshot
         self._classes.clear()
         self._deltas.clear()
@@ -163,7 +166,7 @@ class Frames:
         self._books.clear()
 
     def _narrowed(self, before: ClassView) -> Touched | None:
-        """What the steps since that view touched; None if it is too long ago to tell."""
+        """What the steps since that view touched; None if that is not known (any more)."""
         touched: list[Touched] = []
         for state, step in reversed(self._steps):
             touched.append(step)

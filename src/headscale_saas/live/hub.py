@@ -185,7 +185,7 @@ class TailnetSessions:
         self._snapshot = step.snapshot
         self.frames.advance(step.snapshot, step.touched)
         self._has_news = True
-        self._is_long_news |= len(step.touched.nodes) > LONG_NEWS
+        self._is_long_news |= step.touched is None or len(step.touched.nodes) > LONG_NEWS
         self._wake()
 
     def catch_up(self, session: MapSession) -> None:

@@ -107,7 +107,7 @@ class Book:
 
     def turn_to(self, view: ClassView, touched: Touched | None = None) -> None:
         """Makes the chunks those of this view; only those with a changed row are made anew."""
-        before, self.view = self.view, view
+        before = self.view
         if before is view:
             return
         changed = view.peers() if before is None else changed_nodes(before, view, touched)
@@ -118,6 +118,7 @@ class Book:
             self._users = users
             self._renew_profiles(view)
         finished(self.warming(view))
+        self.view = view
 
     def warming(self, view: ClassView) -> Generator[None, None, None]:
         """Makes `rest`, in steps: the packet filter may be long."""

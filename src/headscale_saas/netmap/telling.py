@@ -92,7 +92,9 @@ class Telling:
         return known
 
     def message(self, arrays: dict[str, Items], members: Members) -> SharedMessage:
-        """One object for messages of equal text, so that it is compressed once."""
+        """One object for messages of equal text, so that it is compressed once. Long ones are not kept."""
+        if sum(map(len, members.values())) > LONG:
+            return SharedMessage(arrays, members)
         text = *(tuple(items.items()) for items in arrays.values()), *members.items()
         known = self._messages.get(text)
         if known is None:
