@@ -95,7 +95,7 @@ class Telling:
         """One object for messages of equal text, so that it is compressed once. Long ones are not kept."""
         if sum(map(len, members.values())) > LONG:
             return SharedMessage(arrays, members)
-        text = *(tuple(items.items()) for items in arrays.values()), *members.items()
+        text = *(tuple(items.values()) for items in arrays.values()), *members.items()
         known = self._messages.get(text)
         if known is None:
             known = self._messages[text] = SharedMessage(arrays, members)
