@@ -121,6 +121,7 @@ async def _remove_ephemeral(db: Database, found: due.Due, not_before: NotBefore)
             for node in gone:
                 repeats.note_by_time(tx, "node.delete", node, is_gone=True)
         elif (since := await nodes.longest_away(tx)) is not None:
+            # Not undone if the write is, which harms nobody: it is what was found, for half a minute at most.
             not_before[tx.tailnet] = min(since + timeout, found.now + NOT_YET)
         return len(gone)
 
