@@ -50,7 +50,7 @@ def _stay(
     binary: Path, server: Server, keys: Sequence[str], clients: int, cores: set[int]
 ) -> "subprocess.Popen[str]":
     """Returns when all have joined."""
-    command = [str(binary), "-url", server.url, "-key", ",".join(keys), "-n", str(clients)]
+    command = [str(binary), "-url", server.other_url, "-key", ",".join(keys), "-n", str(clients)]
     command += ["-phases", "W1,W6", "-idle", STAY]
     process = subprocess.Popen(
         pinned(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

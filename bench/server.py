@@ -32,7 +32,11 @@ COMMAND = (sys.executable, "-c", "from headscale_saas.cli import main; main()")
 
 
 class Server:
-    """Runs until `stop`. `cores` are those it and its database may use."""
+    """Runs until `stop`. `cores` are those it and its database may use.
+
+    It listens on all addresses, for who makes many connections: between the same two there are as many as
+    there are ports (28,000 on Linux), and past half of that the kernel takes long to find a free one.
+    """
 
     def __init__(
         self, cores: Collection[int], *, workers: int = 1, settings: Mapping[str, object] | None = None
@@ -40,7 +44,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="headscale-saas-bench-"))
         self.directory.chmod(0o711)  # PostgreSQL runs as another user if we are root
         self.port, self.metrics_port = _free_port(), _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url, self.other_url = (f"http://127.0.0.{number}:{self.port}" for number in (1, 2))
         self.config_file = self.directory / "config.yaml"
         self._derp = self.directory / "derp.json"
         self._derp.write_text(json.dumps(DERP_MAP))
@@ -106,7 +110,7 @@ class Server:
     def _config(self, workers: int) -> dict[str, object]:
         return {
             "server_url": self.url,
-            "listen_addr": f"127.0.0.1:{self.port}",
+            "listen_addr": f"0.0.0.0:{self.port}",
             "metrics_listen_addr": f"127.0.0.1:{self.metrics_port}",
             "state_dir": str(self.directory / "state"),
             "unix_socket": str(self.directory / "headscale.sock"),

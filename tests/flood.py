@@ -1,4 +1,4 @@
-"""A crowd of connections to one port of loopback, as a process: `python -m tests.flood PORT COUNT`.
+"""A crowd of connections to one port of loopback, as a process: `python -m tests.flood PORT COUNT ORIGINS`.
 
 What each of them says is read from stdin, to its end. Writes a line of JSON whenever something has changed:
 how many are open now, how many were closed by the other side, how many of those without an answer, and what
@@ -11,7 +11,6 @@ import resource
 import sys
 from collections import Counter
 
-ORIGINS = 10
 OPENING_AT_ONCE = 200
 MOST = 10_000
 LOOK_SECONDS = 0.1
@@ -42,17 +41,18 @@ class Attacker(asyncio.Protocol):
 
 
 class Flood:
-    def __init__(self, port: int, piece: bytes) -> None:
+    def __init__(self, port: int, origins: int, piece: bytes) -> None:
         self.piece = piece
         self.open = self.closed = self.snubbed = 0
         self.answers: Counter[str] = Counter()
         self._port = port
+        self._origins = origins
 
     async def run(self, count: int) -> None:
-        """Opens so many from ten addresses, then tells of them until it is killed."""
+        """Opens so many, then tells of them until it is killed."""
         slots = asyncio.Semaphore(OPENING_AT_ONCE)
         tasks = [
-            asyncio.create_task(self._open(f"127.0.1.{1 + number % ORIGINS}", slots))
+            asyncio.create_task(self._open(f"127.0.1.{1 + number % self._origins}", slots))
             for number in range(count)
         ]
         told = ""
@@ -73,10 +73,10 @@ class Flood:
 
 
 def main() -> None:
-    port, count = int(sys.argv[1]), min(int(sys.argv[2]), MOST)
+    port, count, origins = map(int, sys.argv[1:])
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    asyncio.run(Flood(port, sys.stdin.buffer.read()).run(count))
+    asyncio.run(Flood(port, origins, sys.stdin.buffer.read()).run(min(count, MOST)))
 
 
 if __name__ == "__main__":

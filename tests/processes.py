@@ -51,10 +51,11 @@ class Served:
         self.log = self.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *words: str) -> Self:
+    def start(self, *words: str, most_files: int | None = None) -> Self:
+        limited = [] if most_files is None else ["prlimit", f"--nofile={most_files}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", RUN, "-c", str(self.config), "serve", *words],
+                [*limited, sys.executable, "-c", RUN, "-c", str(self.config), "serve", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

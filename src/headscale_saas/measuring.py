@@ -51,6 +51,7 @@ class Measuring:
         metrics.tailnets_cached.set(len(self._cache.tailnets))
         metrics.lane_waiting.set(self._database.waiting)
         metrics.connections.labels("control").set(self._edge.connections)
+        metrics.connections_waiting.set(self._edge.waiting)
         self._follow(
             metrics.handshakes,
             {
@@ -59,10 +60,11 @@ class Measuring:
                 ("failed",): counts.failed_handshakes,
             },
         )
+        self._follow(metrics.connections_turned_away, {(): counts.turned_away})
         self._follow(metrics.responses_sent, {("ok", kind): total for kind, total in self._hub.sent.items()})
 
     def _follow(self, metric: Metric, totals: Mapping[tuple[str, ...], int]) -> None:
         """Brings a counter to totals that somebody else counts."""
         for labels, total in totals.items():
-            metric.labels(*labels).inc(total - self._seen[labels])
+            (metric.labels(*labels) if labels else metric).inc(total - self._seen[labels])
             self._seen[labels] = total

@@ -7,6 +7,7 @@ the supervisor starts a fresh one.
 
 import asyncio
 import random
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -54,12 +55,15 @@ from headscale_saas.tailcfg.register import RegisterRequest
 from headscale_saas.tailnet.changes import NOTHING
 from headscale_saas.tailnet.model import Node, NodeId, TailnetId, Version
 from headscale_saas.transport.fair import FairQueue
+from headscale_saas.transport.limits import Limits
 from headscale_saas.transport.server import Edge
 from headscale_saas.transport.tls import server_context
 from headscale_saas.wire.noise import ServerKeys
 
 LOGIN_POLL_SECONDS = 2.0
 FLUSH_SECONDS = 3.0
+SPARE_FILES = 256
+"""For the database, listeners, keys and whatever else must not fail because many connect."""
 
 log = get_logger(__name__)
 
@@ -268,6 +272,7 @@ class Worker:
             self._keys,
             work=self._work,
             lane_of=self._cache.tailnet_of,
+            limits=Limits(connections=_most_connections()),
             trusted_proxies=config.trusted_proxies,
             tls=_tls(config),
         )
@@ -321,6 +326,11 @@ async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
 def _refresh_seconds(config: Config) -> float | None:
     """How often the DERP maps are fetched again; None = once."""
     return config.derp.update_frequency.total_seconds() if config.derp.auto_update_enabled else None
+
+
+def _most_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Limits().connections if files == resource.RLIM_INFINITY else max(files - SPARE_FILES, files // 2)
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

@@ -45,6 +45,12 @@ class Metrics:
 
         # Clients
         self.connections = gauge("connections", "Open connections.", "door")
+        self.connections_waiting = gauge(
+            "connections_waiting", "Connections that have asked for something and wait for their turn."
+        )
+        self.connections_turned_away = counter(
+            "connections_turned_away", "Connections closed at once: the process had hardly any files left."
+        )
         self.handshakes = counter(
             "noise_handshakes", "Noise handshakes; old_key: by a key that no longer serves.", "result"
         )

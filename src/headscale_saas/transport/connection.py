@@ -35,6 +35,8 @@ class Counts:
     handshakes_by_old_key: int = 0
     """Those among them whose client does not know our serving key yet."""
     failed_handshakes: int = 0
+    turned_away: int = 0
+    """Connections that were closed at once, for want of files."""
 
 
 @dataclass(slots=True)

@@ -75,6 +75,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.check_at = NEVER
         self._context = context
         self._ticket = Ticket(None, "")
+        self._time_left = 0.0
         self._acceptor: asyncio.Protocol | None = None
         self._refusal: _Refusal | None = None
         self._in_head = True
@@ -91,24 +92,28 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         self._context.counts.connections += 1
-        self._context.sweep.add(self)
         address = self.client[0] if self.client else ""
-        if self._context.proxies.trusts(address):
-            self._start()
-            return
-        self._ticket = self._context.gate.enter(source(address), self._admitted)
-        if self._ticket.waits:
-            self._held = b""
-        else:
-            self._start()
+        if not self._context.proxies.trusts(address):
+            ticket = self._context.gate.arrive(source(address))
+            if ticket is None:
+                self._turn_away()
+                return
+            self._ticket = ticket
+        self._context.sweep.add(self)
+        self._expect(self._context.limits.header_seconds)
 
     def data_received(self, data: bytes) -> None:
-        if self._held is not None:
-            self._hold(data)
-            return
         if self._over:
             return
         self._unset_keepalive_if_required()
+        if self._held is not None:
+            self._hold(data)
+        elif self._in_head and not self._ticket.enter(self._admitted):
+            self._wait_with(data)
+        else:
+            self._work_on(data)
+
+    def _work_on(self, data: bytes) -> None:
         if self._in_head:
             self._expect(self._context.limits.header_seconds)
             self._head_bytes += len(data)
@@ -122,6 +127,8 @@ class EdgeProtocol(HttpToolsProtocol):
         else:
             if self._in_head and self._head_bytes > self._context.limits.header_bytes:
                 self._refuse(431, "header block too long")
+            elif self._in_head:
+                self._ticket.rest()  # while the rest is under way
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.sweep.discard(self)
@@ -160,7 +167,7 @@ class EdgeProtocol(HttpToolsProtocol):
         elif path.decode("latin-1") in self._context.only_upgrades:
             self._fail(400, "missing Upgrade")
         else:
-            self._ticket.leave()
+            self._ticket.rest()
             super().on_headers_complete()
             self._cycles = [cycle for cycle in (*self._cycles, self.cycle) if not cycle.response_complete]
             self._shares[self.cycle] = Share(self._context.bodies, source(peer))
@@ -200,11 +207,20 @@ class EdgeProtocol(HttpToolsProtocol):
 
     # Behind the gate
 
-    def _start(self) -> None:
-        self._expect(self._context.limits.header_seconds)
+    def _turn_away(self) -> None:
+        """The process has hardly any files left."""
+        self._over = True
+        self._context.counts.turned_away += 1
+        self.transport.abort()
+
+    def _wait_with(self, data: bytes) -> None:
+        """In the line, where the clock of the header stands still."""
+        self._held, self._time_left = b"", self.check_at - self.loop.time()
+        self.check_at = NEVER
+        self._hold(data)
 
     def _hold(self, data: bytes) -> None:
-        """What comes while we wait. Reading is paused only here: right after accepting, uvloop ignores it."""
+        """What comes while we wait. Reading is paused: the first piece is mostly all there is."""
         self._held = (self._held or b"") + data
         self.transport.pause_reading()
         if len(self._held) > self._context.limits.held_bytes:
@@ -214,8 +230,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """Called by the gate, out of the end of another connection: the work is done later."""
         if self._is_lost or self.transport.is_closing():
             return False
-        self._ticket = Ticket(self._context.gate, source(self.client[0] if self.client else ""))
-        self._start()
+        self.check_at = self.loop.time() + self._time_left
         self.loop.call_soon(self._go_on)
         return True
 
@@ -225,7 +240,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self.transport.resume_reading()
         if held:
-            self.data_received(held)
+            self._work_on(held)
 
     def _expect(self, seconds: float) -> None:
         """One stage, one deadline: a trickle does not move it."""

@@ -31,6 +31,8 @@ class Limits:
     """The same of one IPv4 address or IPv6 /64; more is refused with 503."""
     process_bodies_bytes: int = 64 << 20
 
+    connections: int = 1 << 20
+    """Of the process, of all kinds. Near it, origins with many before their handshake get no more."""
     before_handshake: int = 256
     """Connections at work per IPv4 address or IPv6 /64; the rest wait, they are not refused."""
     held_bytes: int = 512 << 10
@@ -44,6 +46,8 @@ class Limits:
     first_request_seconds: float = 15.0
     idle_seconds: float = 300.0
     """A Noise connection without any open stream; the client dials again when it needs to."""
+    stranger_idle_seconds: float = 30.0
+    """The same of a machine that has no node we know."""
 
     streams: int = 100
     stream_queue_bytes: int = 64 << 10

@@ -76,6 +76,11 @@ class Edge:
         return len(self._host.connections)
 
     @property
+    def waiting(self) -> int:
+        """Connections in line before the gate."""
+        return self._context.gate.waiting()
+
+    @property
     def body_bytes(self) -> int:
         """Of request bodies whose handlers have not finished."""
         return self._bodies.held
@@ -138,6 +143,9 @@ class Edge:
         for server in servers:
             server.close()
 
+    def _free(self) -> int:
+        return self._limits.connections - len(self._sweep.members)
+
     def _protocol(self) -> EdgeProtocol:
         return EdgeProtocol(self._context)
 
@@ -165,7 +173,7 @@ class Edge:
             state=ServerState(),
             limits=self._limits,
             proxies=proxies,
-            gate=Gate(self._limits.before_handshake, self._limits.handshake_patience),
+            gate=Gate(self._limits.before_handshake, self._limits.handshake_patience, self._free),
             sweep=self._sweep,
             acceptors={CONTROL_PATH: control_acceptor(self._host), **upgrades},
             only_upgrades=frozenset((CONTROL_PATH,)),

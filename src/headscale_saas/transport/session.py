@@ -237,8 +237,13 @@ class Http2Session:
             return
         _ = self._h2.open_inbound_streams  # a property that forgets closed streams
         if not self._streams:
-            self._quiet(self._around.limits.idle_seconds)
+            self._quiet(self._patience())
             self._close_if_retired()
+
+    def _patience(self) -> float:
+        """Without any stream. Anyone can make handshakes, and each connection takes a file."""
+        limits, lane = self._around.limits, self._around.lane_of(self.connection.machine)
+        return limits.stranger_idle_seconds if lane is None else limits.idle_seconds
 
     def _let_body_go(self, stream: Stream) -> None:
         """Unless a handler has it, which may be at work for longer than its stream is open."""

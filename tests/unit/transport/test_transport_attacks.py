@@ -35,7 +35,6 @@ HASTY = Limits(
     first_request_seconds=0.15,
     body_seconds=0.15,
     stall_seconds=0.15,
-    idle_seconds=0.15,
     linger_seconds=0.15,
     sweep_seconds=0.02,
 )
@@ -180,8 +179,11 @@ async def test_t08_a_slow_body_inside_is_reset() -> None:
         assert slow.running == 0
 
 
-async def test_t08_a_connection_without_streams_is_let_go() -> None:
-    async with connected(limits=HASTY) as (_, client):
+@pytest.mark.parametrize(("lane", "soon"), [("acme", "idle_seconds"), (None, "stranger_idle_seconds")])
+async def test_t08_a_connection_without_streams_is_let_go(lane: str | None, soon: str) -> None:
+    """A stranger's sooner than that of a machine with a node."""
+    limits = Limits(sweep_seconds=0.02, **{soon: 0.15})  # type: ignore[arg-type]
+    async with connected(limits=limits, lane_of=lambda _: lane) as (_, client):
         answer = client.request("GET", "/")
         await until(lambda: answer.ended)
         await until(lambda: client.closed)
@@ -511,18 +513,3 @@ async def test_a_frame_of_sixteen_megabytes_is_refused_by_its_header() -> None:
         client.send(b"\xff\xff\xff\0\0\0\0\0\1")
         await until(lambda: client.closed)
         assert client.goaway is not None
-
-
-async def test_connections_of_one_origin_queue_before_their_handshake() -> None:
-    async with door(limits=Limits(before_handshake=2)) as opened:
-        idle = [await asyncio.open_connection("127.0.0.1", opened.port) for _ in range(2)]
-        await until(lambda: opened.edge.counts.connections == 2)
-        third = asyncio.create_task(dial(opened.port))
-        await until(lambda: opened.edge._context.gate.waiting() == 1)
-        assert not third.done()
-        await hang_up(idle[0][1])
-        client = await third
-        answer = client.request("GET", "/")
-        await until(lambda: answer.ended)
-        await client.close()
-        await hang_up(idle[1][1])
