@@ -4,8 +4,9 @@
 any other, and it flips off only after a grace, so that a reconnect costs nothing.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -45,13 +46,13 @@ async def admit(
     if seem_offline:
 
         async def enter(tx: TailnetTx) -> dict[NodeId, Admitted]:
-            admitted = await _connect(tx, process, nodes)
-            tx.touch(nodes=await sessions.show_online(tx, list(admitted)))
-            return admitted
+            rows = await sessions.enter(tx, nodes, process)
+            tx.touch(nodes=[row["node_id"] for row in rows if row["came_online"]])
+            return _admitted(rows)
 
         return await db.write(tailnet, SYSTEM, enter)
     async with db.unversioned(tailnet) as tx:
-        admitted = await _connect(tx, process, nodes)
+        admitted = _admitted(await sessions.connect(tx, nodes, process))
         # In a statement of its own: `settle` may have taken a node offline while we waited for its row.
         offline = await sessions.offline_among(tx, list(admitted))
     if offline:
@@ -63,10 +64,7 @@ async def admit(
     return admitted
 
 
-async def _connect(
-    tx: TailnetTx, process: ProcessNumber, nodes: Collection[NodeId]
-) -> dict[NodeId, Admitted]:
-    rows = await sessions.connect(tx, nodes, process)
+def _admitted(rows: Iterable[Any]) -> dict[NodeId, Admitted]:
     return {row["node_id"]: Admitted(row["token"], row["previous"]) for row in rows}
 
 

@@ -10,20 +10,29 @@ from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
 ADMITTED_WITHIN = timedelta(seconds=6)
 """Longer than any transaction: what had begun, but was not to be seen yet."""
 
-CONNECT = """
+CONNECTED = """
 with wanted as (
   select w.id from unnest($3::bigint[]) as w(id)
   where exists (select from nodes n where n.tailnet_id = $1 and n.id = w.id) order by w.id
 ), before as (
   select node_id, process from sessions
   where tailnet_id = $1 and node_id = any($3::bigint[]) and ended_at is null
+), connected as (
+  insert into sessions as s (tailnet_id, node_id, cluster_id, token, process, started_at)
+  select $1, id, $2, nextval('session_tokens'), $4, now() from wanted
+  on conflict (tailnet_id, node_id) do update
+    set token = excluded.token, process = excluded.process, started_at = excluded.started_at, ended_at = null
+    where s.token < excluded.token
+  returning s.node_id, s.token, (select process from before where before.node_id = s.node_id) as previous
 )
-insert into sessions as s (tailnet_id, node_id, cluster_id, token, process, started_at)
-select $1, id, $2, nextval('session_tokens'), $4, now() from wanted
-on conflict (tailnet_id, node_id) do update
-  set token = excluded.token, process = excluded.process, started_at = excluded.started_at, ended_at = null
-  where s.token < excluded.token
-returning s.node_id, s.token, (select process from before where before.node_id = s.node_id) as previous
+"""
+CONNECT = f"{CONNECTED} select node_id, token, previous from connected"
+ENTER = f"""{CONNECTED}, shown as (
+  update nodes n set online = true from connected
+  where n.tailnet_id = $1 and n.id = connected.node_id and not n.online returning n.id
+)
+select c.node_id, c.token, c.previous, shown.id is not null as came_online
+from connected c left join shown on shown.id = c.node_id
 """
 
 END = """
@@ -50,6 +59,12 @@ returning n.id
 async def connect(tx: TailnetTx, nodes: Collection[NodeId], process: ProcessNumber) -> list[Any]:
     """Counts streams in; rows of node_id, token, previous (the process of a stream that lives, or null)."""
     return await tx.fetch(CONNECT, tx.tailnet, tx.head.cluster_id, sorted(nodes), process)
+
+
+async def enter(tx: TailnetTx, nodes: Collection[NodeId], process: ProcessNumber) -> list[Any]:
+    """As `connect`, and shows the nodes online at once: `came_online` are those that were not. For a write,
+    since nobody may take them offline meanwhile."""
+    return await tx.fetch(ENTER, tx.tailnet, tx.head.cluster_id, sorted(nodes), process)
 
 
 async def end(tx: TailnetTx, tokens: Mapping[NodeId, int], process: ProcessNumber) -> None:
