@@ -28,7 +28,7 @@ from headscale_saas.errors import Conflict, Invalid, NotFound
 from headscale_saas.store import nodes
 from headscale_saas.store.database import Database
 from headscale_saas.store.directory import NodeRef
-from headscale_saas.store.joins import Whereabouts, whereabouts
+from headscale_saas.store.newcomers import Whereabouts
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg import capver
 from headscale_saas.tailcfg.hostinfo import Hostinfo, bounded
@@ -79,10 +79,9 @@ async def register(
     if request.node_key.is_zero or machine_key.is_zero:
         raise Invalid("the key is zero", field="NodeKey")
     credential = _credential(request)
-    async with db.strangers(origin) as tx:
-        found = await whereabouts(
-            tx, request.node_key, request.old_node_key, credential.prefix if credential else None
-        )
+    found = await db.newcomers.whereabouts(
+        origin, request.node_key, request.old_node_key, credential.prefix if credential else None
+    )
     attempt = Attempt(
         db=db,
         policy_of=policy_of,

@@ -6,6 +6,7 @@ lanes          the write lane: one open write transaction per tailnet, shared by
 batch          that transaction: lock, verbs, version, log, audit, commit
 pool           connections: bounded, first come first served, dropped together when the server went away
 turns          places given in turns, by who asks
+newcomers      which tailnets the keys in registrations belong to, asked for many of them at once
 constraints    what the database refuses -> what we say (errors.py)
 roles          hs_owner, hs_app, hs_feed, hs_directory: made, granted, checked
 migrate        brings a database to our schema; `migrations/` holds the steps

@@ -5,6 +5,7 @@ unversioned  for one tailnet, without the lock: only for `sessions`
 read         for one tailnet, at one moment, read only
 directory    for what all tailnets share
 strangers    the same, for those who are not let in yet: in turns, so that they do not keep the others waiting
+newcomers    the same, for the question that all of those have: asked for many at once
 feed         for many tailnets, at one moment, read only: catch-up and load
 """
 
@@ -21,6 +22,7 @@ from headscale_saas.store.batch import READ_HEAD, Request, commit, fenced, read_
 from headscale_saas.store.constraints import FAILURES, Fenced, translated
 from headscale_saas.store.lanes import Lane
 from headscale_saas.store.migrate import INSTALLED, refuse_old, refuse_unknown
+from headscale_saas.store.newcomers import Newcomers
 from headscale_saas.store.pool import IDLE_SECONDS, TIMEOUTS, Address, Pool
 from headscale_saas.store.tailnets import HEAD, head_from_record
 from headscale_saas.store.transactions import Connection, DirectoryTx, Doer, FeedTx, TailnetTx
@@ -69,6 +71,7 @@ class Database:
         self.on_commit: Callable[[TailnetId, Version], None] = ignore_commit
         self.on_fenced: Callable[[], None] = ignore_fenced
         self._pool = pool
+        self.newcomers = Newcomers(self.directory)
         self._turns = Turns(max(1, pool.size // 2))
         self._limits = _set_local(TIMEOUTS) if address.pooler else ""
         self._lanes: dict[TailnetId, tuple[Lane, asyncio.Task[None]]] = {}
@@ -111,6 +114,7 @@ class Database:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await self.newcomers.close()
         await self._pool.close()
 
     @property

@@ -1,4 +1,4 @@
-"""What a registration has to know, in two statements: one for the directory, one for the tailnet."""
+"""What a registration has to know of its tailnet, in one statement. (Which tailnet: `newcomers`.)"""
 
 from collections.abc import Collection
 from typing import Any
@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 
 from headscale_saas.store import auth_keys, nodes, settings, users
-from headscale_saas.store.directory.keys import NodeRef, ref_from_record
-from headscale_saas.store.transactions import DirectoryTx, TailnetTx
+from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailnet.addresses import Address
-from headscale_saas.tailnet.model import AuthKey, Node, Settings, TailnetId, User, UserId
+from headscale_saas.tailnet.model import AuthKey, Node, Settings, User, UserId
 
 _KEY = ", ".join(f"k.{name} as key_{name}" for name in auth_keys.COLUMNS)
 _USER = ", ".join(f"u.{name} as user_{name}" for name in users.COLUMNS)
@@ -38,13 +37,6 @@ left join users u on u.tailnet_id = $1 and u.id = coalesce(k.user_id, $3)
 left join device d on true
 left join lateral (select * from nodes where tailnet_id = $1 and id = d.node_id offset 0) n on true
 where s.tailnet_id = $1 order by n.id
-"""
-
-WHEREABOUTS = """
-select k.tailnet_id, k.node_id, k.machine_key, k.node_key, k.freed_at, t.version
-from node_keys k join tailnets t on t.id = k.tailnet_id where k.node_key = any($1::bytea[])
-union all
-select tailnet_id, null, null, null, null, null from auth_key_prefixes where prefix = $2
 """
 
 
@@ -100,27 +92,3 @@ class _Part:
 
     def __getitem__(self, name: str) -> Any:
         return self._row[self._prefix + name]
-
-
-class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the directory knows of the keys in a registration. `held` and `held_before` are their nodes.
-
-    `is_resting`: the node of `held` was deleted, and nobody may have its key so soon.
-    """
-
-    auth_tailnet: TailnetId | None
-    held: NodeRef | None
-    held_before: NodeRef | None
-    is_resting: bool = False
-
-
-async def whereabouts(tx: DirectoryTx, key: NodeKey, before: NodeKey, prefix: str | None) -> Whereabouts:
-    """Looks a node key, the one before it and the prefix of an auth key up."""
-    rows = await tx.fetch(WHEREABOUTS, [key, before], prefix)
-    refs = {ref.node_key: ref for ref in map(ref_from_record, (row for row in rows if row["node_key"]))}
-    return Whereabouts(
-        auth_tailnet=next((row["tailnet_id"] for row in rows if not row["node_key"]), None),
-        held=refs.get(key),
-        held_before=refs.get(before),
-        is_resting=any(row["node_key"] == key and row["freed_at"] for row in rows),
-    )
