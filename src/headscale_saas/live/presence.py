@@ -7,8 +7,8 @@ late end cannot hide a newer stream.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,11 @@ from headscale_saas.observe import Ration, get_logger
 from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
 
 BATCH_SECONDS = 0.005
+REPORTS_AT_ONCE = 4
+"""Tailnets that are reported at the same time. The others gather what comes meanwhile: where a thousand
+tailnets come back, each is reported once or twice then and not once for each of its nodes."""
+PLACE_SECONDS = 0.25
+"""After this a report counts no more: a tailnet whose lane is long takes nobody's place."""
 RETRY_SECONDS = 1.0
 UNKNOWN = 0
 """In place of a token: the admission was not answered. The end then means the node's newest stream, if that
@@ -68,6 +73,7 @@ class Presence:
         self._unanswered: dict[TailnetId, set[NodeId]] = {}
         self._work = asyncio.Event()
         self._busy: dict[TailnetId, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(REPORTS_AT_ONCE)
 
     def __len__(self) -> int:
         return sum(map(len, self._streams.values()))
@@ -128,10 +134,38 @@ class Presence:
             busy = [task for tailnet in pending if (task := self._busy.get(tailnet))]
             if busy:
                 await asyncio.wait(busy)
-            for tailnet in pending - self._busy.keys():
-                await self._report(tailnet)
+            await asyncio.gather(*map(self._report, pending - self._busy.keys()))
 
     async def _report(self, tailnet: TailnetId) -> None:
+        try:
+            async with self._place():
+                is_told = await self._is_told(tailnet)
+            if not is_told:
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._busy.pop(tailnet, None)
+            if tailnet in self._started or tailnet in self._ended:
+                self._work.set()
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        await self._places.acquire()
+        is_held = True
+
+        def give_back() -> None:
+            nonlocal is_held
+            if is_held:
+                is_held = False
+                self._places.release()
+
+        overdue = asyncio.get_running_loop().call_later(PLACE_SECONDS, give_back)
+        try:
+            yield
+        finally:
+            overdue.cancel()
+            give_back()
+
+    async def _is_told(self, tailnet: TailnetId) -> bool:
         # Who left before it was admitted is nobody's business; a token now could beat a newer stream's.
         waiting = self._started.pop(tailnet, {})
         started = {node: stream for node, stream in waiting.items() if not stream.ended}
@@ -145,11 +179,8 @@ class Presence:
         except Exception as error:
             _note_failure(tailnet, error)
             self._put_back(tailnet, started, ended)
-            await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            self._busy.pop(tailnet, None)
-            if tailnet in self._started or tailnet in self._ended:
-                self._work.set()
+            return False
+        return True
 
     async def _tell(
         self, tailnet: TailnetId, started: Mapping[NodeId, Stream], ended: Mapping[NodeId, int]
