@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from headscale_saas.actions import presence, repeats
 from headscale_saas.clock import pause
@@ -43,7 +44,8 @@ SWEEP_SECONDS = 30.0
 
 log = get_logger(__name__)
 
-Verb = Callable[[TailnetTx], Awaitable[int]]
+T = TypeVar("T")
+Verb = Callable[[TailnetTx], Awaitable[T]]
 
 
 NotBefore = dict[TailnetId, datetime]
@@ -107,12 +109,12 @@ async def _expire_nodes(db: Database, found: due.Due) -> None:
 
 
 async def _remove_ephemeral(db: Database, found: due.Due, not_before: NotBefore) -> None:
-    """A look at a tailnet says when it is to be looked at again."""
+    """A look at a tailnet that found none yet says when to look again."""
     early = {tailnet for tailnet in found.abandoned if not_before.get(tailnet, found.now) > found.now}
     for tailnet in not_before.keys() - early:
         del not_before[tailnet]
 
-    async def remove(tx: TailnetTx) -> int:
+    async def remove(tx: TailnetTx) -> datetime | None:
         timeout = (await settings_row.get(tx)).ephemeral_timeout
         gone = await nodes.abandoned(tx, found.now - timeout, MOST_PER_TAILNET)
         if gone:
@@ -120,12 +122,12 @@ async def _remove_ephemeral(db: Database, found: due.Due, not_before: NotBefore)
             tx.touch(nodes=gone)
             for node in gone:
                 repeats.note_by_time(tx, "node.delete", node, is_gone=True)
-        elif (since := await nodes.longest_away(tx)) is not None:
-            # Not undone if the write is, which harms nobody: it is what was found, for half a minute at most.
-            not_before[tx.tailnet] = min(since + timeout, found.now + NOT_YET)
-        return len(gone)
+            return None
+        since = await nodes.longest_away(tx)
+        return None if since is None else min(since + timeout, found.now + NOT_YET)
 
-    await _each(db, set(found.abandoned) - early, remove)
+    looks = await _each(db, set(found.abandoned) - early, remove)
+    not_before.update((tailnet, until) for tailnet, until in looks.items() if until is not None)
 
 
 async def _wake_addresses(db: Database, found: due.Due) -> None:
@@ -154,12 +156,14 @@ async def _sweep(db: Database, now: datetime) -> None:
         await audit.trim(tx, now - AUDIT_KEPT)
 
 
-async def _each(db: Database, tailnets: Iterable[TailnetId], verb: Verb) -> None:
+async def _each(db: Database, tailnets: Iterable[TailnetId], verb: Verb[T]) -> dict[TailnetId, T]:
+    """Writes into each; returns what came of those that could be written to."""
+    done: dict[TailnetId, T] = {}
     # In any order: what is due may stay so for a while, and those at the end shall have their turn, too.
     due_now = list(tailnets)
     for tailnet in random.sample(due_now, min(len(due_now), MOST_TAILNETS)):
         try:
-            await db.write(tailnet, SYSTEM, verb)
+            done[tailnet] = await db.write(tailnet, SYSTEM, verb)
         except NotFound:
             continue  # deleted meanwhile
         except Unavailable as problem:
@@ -168,3 +172,4 @@ async def _each(db: Database, tailnets: Iterable[TailnetId], verb: Verb) -> None
             log.warning("upkeep_of_tailnet_failed", tailnet=tailnet, reason=problem.message)
         except Exception:
             log.exception("upkeep_of_tailnet_failed", tailnet=tailnet)
+    return done
