@@ -1,5 +1,6 @@
 """From file and environment to a `Config`, with every fault found before the first is told."""
 
+import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from headscale_saas.config.tree import SECTIONS, SETTINGS, Setting, flatten, nea
 from headscale_saas.errors import Invalid
 
 MOST_BYTES = 1 << 20
+PREFIX = "HEADSCALE_"
+OTHER_VARIABLES = (
+    "HEADSCALE_CONFIG", "HEADSCALE_TAILNET", "HEADSCALE_TRACEBACK", "HEADSCALE_SAAS_",
+)  # fmt: skip
+"""Those that are no settings of the server, or begin so."""
 PATH_ENDINGS = ("path", "paths", "state_dir", "unix_socket")
 
 
@@ -56,6 +62,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
     ]
     warnings = list(translate(leaves))
     unknown = [sentence for name in leaves if (sentence := not_a_setting(name))]
+    unknown += not_variables(environment)
     config, wrong = validated(leaves)
     faults += wrong + rules.faults(config, without=misread(wrong))
     if faults:
@@ -182,6 +189,15 @@ def not_a_setting(name: str) -> str | None:
         return None
     meant = nearest(name)
     return f"{name} is not a setting." + (f" Is {meant} meant?" if meant else "")
+
+
+def not_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """That a variable is none of ours though it looks like one."""
+    known = {setting.environment: setting.path for setting in SETTINGS.values()}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(OTHER_VARIABLES):
+            meant = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+            yield f"The variable {name} is not a setting." + (f" Is {meant[0]} meant?" if meant else "")
 
 
 def is_changed(name: str, config: Config) -> bool:

@@ -145,6 +145,25 @@ def test_a_headscale_file_works_unchanged(home: Path) -> None:
     assert not any("is not a setting" in warning for warning in warnings)
 
 
+def test_a_misspelt_variable_is_told(home: Path) -> None:
+    loaded = from_text(
+        home,
+        "log: {level: info}",
+        HEADSCALE_DATABASE_POSTGRES_PASSWD="hush",
+        HEADSCALE_NONSENSE="1",
+        HEADSCALE_TAILNET="acme",
+        HEADSCALE_CLI_TIMEOUT="5s",
+        HEADSCALE_SAAS_TEST_PG_BIN="/usr/bin",
+        HOME="/root",
+    )
+    told = [warning for warning in loaded.warnings if "variable" in warning]
+    assert told == [
+        "The variable HEADSCALE_DATABASE_POSTGRES_PASSWD is not a setting."
+        " Is HEADSCALE_DATABASE_POSTGRES_PASS meant?",
+        "The variable HEADSCALE_NONSENSE is not a setting.",
+    ]
+
+
 def test_the_environment_wins_over_the_file(home: Path) -> None:
     config = from_text(
         home,
