@@ -124,9 +124,17 @@ def place_of(dsn: str) -> str:
 async def _found(config: Config, dsn: str) -> Tailnet:
     database = await Database.open(dsn, pooler=config.database.pooler, pool_size=1)
     try:
+        await _warn_of_lost_commits(database)
         return await found_in(database, config)
     finally:
         await database.close()
+
+
+async def _warn_of_lost_commits(database: Database) -> None:
+    """Where commits do not wait for the disk, a crash of the server gives the last versions a second time."""
+    async with database.directory() as tx:
+        if await tx.fetchval("select current_setting('synchronous_commit')") == "off":
+            log.warning("commits_may_be_lost", reason="synchronous_commit is off", advice="turn it on")
 
 
 async def found_in(database: Database, config: Config) -> Tailnet:

@@ -48,6 +48,16 @@ def test_the_join_line_is_one_write_with_both_its_line_ends(
     assert line.endswith("\n")
 
 
+@pytest.mark.parametrize("value", ["on", "off"])
+def test_a_database_that_may_lose_commits_is_told_of(
+    database_dsn: str, tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config.model_validate({"state_dir": str(tmp_path), "database": {"url": database_dsn}})
+    founding.found(config, f"{database_dsn}&options=-c%20synchronous_commit%3D{value}")
+    told = capsys.readouterr()
+    assert ("commits_may_be_lost" in told.out + told.err) == (value == "off")
+
+
 async def test_the_key_of_the_join_line_is_kept_for_the_next_start(database_dsn: str, tmp_path: Path) -> None:
     config = Config.model_validate({"state_dir": str(tmp_path), "database": {"url": database_dsn}})
     database = await Database.open(database_dsn, pool_size=1)
