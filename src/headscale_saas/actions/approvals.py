@@ -1,7 +1,7 @@
 """The port to the tailnet's policy, as far as verbs need it: tags, routes that need no admin, addresses."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_network
 from typing import Protocol
 
@@ -43,8 +43,16 @@ class Approvals(Protocol):
         ...
 
 
-PolicyOf = Callable[[TailnetTx], Awaitable[Approvals | None]]
-"""The policy as it holds in this transaction; None: the tailnet has none."""
+class PolicyOf(Protocol):
+    """The port."""
+
+    async def __call__(self, tx: TailnetTx, etag: str | None = None) -> Approvals | None:
+        """The policy as it holds in this transaction; None: the tailnet has none.
+
+        `etag` is that of its text, from who has just read it.
+        """
+        ...
+
 
 MEMO_BYTES = 4 << 20
 
@@ -75,9 +83,10 @@ class Memo:
 MEMO = Memo()
 
 
-async def policy_of(tx: TailnetTx) -> Approvals | None:
+async def policy_of(tx: TailnetTx, etag: str | None = None) -> Approvals | None:
     """A PolicyOf: the policy of the transaction. Raises Unavailable where it cannot be carried out."""
-    etag = await policies.etag_in_force(tx)
+    if etag is None:
+        etag = await policies.etag_in_force(tx)
     if etag is None:
         return None
     return MEMO.get(etag) or await _read(tx, etag)

@@ -223,7 +223,7 @@ async def _new_node(entrance: Entrance, grant: Grant) -> Node:
 
 async def _ipv4(entrance: Entrance, grant: Grant) -> IPv4Address | None:
     tx, facts = entrance.tx, entrance.facts
-    approvals = await entrance.policy_of(tx) if facts.has_policy else None
+    approvals = None if facts.policy_etag is None else await entrance.policy_of(tx, facts.policy_etag)
     if approvals is None or not approvals.has_address_pools:
         return await places.ipv4(tx, facts.settings, facts.ipv4)
     pools = approvals.address_pools(None if grant.tags else facts.user, grant.tags)

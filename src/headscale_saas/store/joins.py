@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from headscale_saas.store import auth_keys, nodes, settings, users
+from headscale_saas.store import auth_keys, nodes, policies, settings, users
 from headscale_saas.store.transactions import TailnetTx
 from headscale_saas.tailcfg.keys import MachineKey, NodeKey
 from headscale_saas.tailnet.addresses import Address
@@ -23,7 +23,7 @@ with device as (
   select node_id from machine_keys where machine_key = $5 and tailnet_id = $1
   union select node_id from node_keys where node_key = $6 and tailnet_id = $1
 )
-select s.settings, s.policy is not null as has_policy, {_KEY}, {_USER}, {_NODE},
+select s.settings, {policies.ETAG_IN_FORCE} as policy_etag, {_KEY}, {_USER}, {_NODE},
   array({nodes.TAKEN.format(names="$4")}) as names,
   greatest((select ipv4 from nodes where tailnet_id = $1 and ipv4 is not null order by ipv4 desc limit 1),
            (select address from freed_addresses where tailnet_id = $1 and address < '::'
@@ -41,14 +41,15 @@ where s.tailnet_id = $1 order by n.id
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """`user` is the auth key's, or the one asked for. `names` are those of the asked that are taken.
+    """`user` is the auth key's, or the one asked for. `names` are those of the asked that are taken. Without
+    a policy `policy_etag` is None.
 
     `here` are the nodes with the machine key or the node key. `ipv4` and `ipv6` are the highest in use or
     resting, of any range; None: there is none.
     """
 
     settings: Settings
-    has_policy: bool
+    policy_etag: str | None
     auth_key: AuthKey | None
     user: User | None
     names: frozenset[str]
@@ -71,7 +72,7 @@ async def facts(
     row: Any = rows[0]
     return Facts(
         settings=settings.from_text(row["settings"]),
-        has_policy=row["has_policy"],
+        policy_etag=row["policy_etag"],
         auth_key=None if row["key_id"] is None else auth_keys.from_record(_Part("key_", row)),
         user=None if row["user_id"] is None else users.from_record(_Part("user_", row)),
         names=frozenset(row["names"]),

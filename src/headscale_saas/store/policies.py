@@ -94,12 +94,17 @@ where v.tailnet_id = $1 and v.number = r.number and r.place > 1 and (r.place > $
 """
 
 
+ETAG_IN_FORCE = """
+case when s.policy is not null then
+  coalesce((select etag from policy_versions where tailnet_id = $1 order by number desc limit 1), '')
+end
+"""
+"""As `etag_in_force` returns it, beside a row `s` of tailnet_settings."""
+
+
 async def etag_in_force(tx: TailnetTx) -> str | None:
     """None: there is no policy; "": one that never became a version."""
-    sql = """
-    select coalesce((select etag from policy_versions where tailnet_id = $1 order by number desc limit 1), '')
-    from tailnet_settings where tailnet_id = $1 and policy is not null
-    """
+    sql = f"select {ETAG_IN_FORCE} from tailnet_settings s where s.tailnet_id = $1"
     etag: str | None = await tx.fetchval(sql, tx.tailnet)
     return etag
 

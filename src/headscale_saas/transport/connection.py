@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, cast
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from headscale_saas.errors import ProtocolError
 from headscale_saas.tailcfg.keys import ChallengeKey, PrivateKey
 from headscale_saas.transport.addresses import source
@@ -295,5 +293,5 @@ class NoiseConnection(asyncio.Protocol):
 
 
 def _challenge() -> ChallengeKey:
-    """A real public key, as the field promises, though no client has ever answered the challenge."""
-    return ChallengeKey(X25519PrivateKey.generate().public_key().public_bytes_raw())
+    """Any 32 bytes are a public key of X25519; no client has ever answered the challenge."""
+    return ChallengeKey(secrets.token_bytes(32))
