@@ -28,7 +28,7 @@ def clusters() -> None:
 )
 @with_server
 async def create(session: Session, cluster_id: int, name: str, url: str, region: str, capacity: int) -> None:
-    """Create a cluster: a number, as in `cluster_id` of the configuration, and a name."""
+    """Create a cluster. ID is the `cluster_id` of its processes' configuration."""
     made = await session.client.create_cluster(cluster_id, name, url=url, region=region, capacity=capacity)
     session.printer.result(made, "Cluster created")
 
@@ -50,7 +50,7 @@ async def update(
     capacity: int | None,
     state: str | None,
 ) -> None:
-    """Change what is given of a cluster; `serve` makes `cluster-ID` by itself."""
+    """Change what is given of a cluster. `serve` makes `cluster-ID` by itself."""
     changed = await session.client.update_cluster(
         cluster_id, name=name, url=url, region=region, capacity=capacity, state=state
     )

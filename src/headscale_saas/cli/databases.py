@@ -43,7 +43,7 @@ def migrate() -> None:
 
 @db.command("status")
 def status() -> None:
-    """Say whether this release works with the database: its schema, and the policies stored in it."""
+    """Say whether this release fits the database. That is its schema, and the policies stored in it."""
     from headscale_saas.store.migrate import SCHEMA_VERSION, installed  # noqa: PLC0415 - as above
 
     dsn = _dsn()

@@ -141,7 +141,7 @@ async def delete(session: Session, identifier: int) -> None:
 @click.option("-t", "--tags", callback=words, multiple=True, help="All tags of the node: tag:a,tag:b.")
 @with_server
 async def tag(session: Session, identifier: int, tags: list[str]) -> None:
-    """Set the tags of a node; it belongs to them and to no user any more."""
+    """Set the tags of a node. It belongs to them and to no user any more."""
     session.printer.result(await session.client.set_tags(identifier, tags), "Node updated")
 
 
@@ -164,7 +164,7 @@ async def approve_routes(session: Session, identifier: int, routes: list[str]) -
 @nodes.command("backfillips")
 @with_server
 async def backfillips(session: Session) -> None:
-    """Give every node an address of each family that the tailnet has, and take the others."""
+    """Fit nodes' addresses to the prefixes. Each has one of every family of its tailnet, and no others."""
     if not session.line.confirm("Do you want to give and take addresses of nodes to fit the prefixes?"):
         session.printer.result({"Result": "Node IPs not backfilled"}, "Node IPs not backfilled")
         return

@@ -109,7 +109,7 @@ async def test(session: Session, file: str) -> None:
 @click.option("-f", "--file", default="", help="By this policy, not the one in force; `-` is stdin.")
 @with_server
 async def explain(session: Session, source: str, destination: str, proto: str, file: str) -> None:
-    """Say whether one may connect to another, by which rule, or what is missing."""
+    """Say whether one may connect to another. Names the rules that say so, or what is missing."""
     target, port = target_of(destination)
     if not port and proto.lower() in WITH_PORTS:
         ended = f"[{target}]" if _is_ipv6(target) else target
@@ -171,7 +171,7 @@ def _row(version: Policy) -> tuple[str, ...]:
 @click.option("-f", "--file", default="", help="Compare with this file; `-` is stdin.")
 @with_server
 async def diff(session: Session, versions: list[int], file: str) -> None:
-    """Show what changed: VERSION to VERSION, to the one in force, or in the last change."""
+    """Show what changed. From VERSION to VERSION, to the one in force, or in the last change."""
     if len(versions) > (1 if file else 2):
         raise Invalid("at most two can be compared")
     before, after = await _compared(session, versions, file)

@@ -18,7 +18,7 @@ SHELLS = ("bash", "fish", "zsh")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve clients.")
 @click.option("--join-line", is_flag=True, help="Print a ready `tailscale up` line when clients are served.")
 def serve(workers: int | None, join_line: bool) -> None:
-    """Run the server; without a configured database it brings one along."""
+    """Run the server. Without a configured database it brings one along."""
     from headscale_saas import supervisor  # noqa: PLC0415 - the other commands need no server
 
     supervisor.run(current_line().load(), workers=workers, join_line=join_line)
@@ -41,7 +41,7 @@ def version() -> None:
 
 @click.command("configtest", cls=Command)
 def configtest() -> None:
-    """Check the configuration; stdout stays silent, doubts go to stderr."""
+    """Check the configuration. Stdout stays silent, doubts go to stderr."""
     from headscale_saas.config.files import demand_files  # noqa: PLC0415 - the other commands read no files
 
     loaded = current_line().load()
@@ -91,7 +91,7 @@ def help_(context: click.Context, topic: tuple[str, ...]) -> None:
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a script that completes commands: source <(headscale completion bash)."""
+    """Print a script that completes commands. Use it as: source <(headscale completion bash)."""
     found = get_completion_class(shell)
     assert found is not None
     root = context.find_root()

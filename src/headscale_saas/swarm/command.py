@@ -56,7 +56,7 @@ def command(
     as_json: bool,
     own_server: bool,
 ) -> None:
-    """Simulated clients join, change and reconnect; prints how long it took until all had heard of it.
+    """Put load on a server with simulated clients. Prints how long it took until all had heard of a change.
 
     Exits with 1 if a client was lost, missed something, or was told of a tailnet that is not its own.
     """
