@@ -23,9 +23,12 @@ is named once in the log, and keys that headscale removed are refused with the n
   current directory. YAML or JSON. Relative paths are relative to the file.
 * **Environment**: each key is also a variable, `HEADSCALE_` and the key in capitals with `_` for `.`, as in
   `HEADSCALE_DATABASE_POSTGRES_PASS`; it wins over the file. Lists are words between spaces, mappings YAML.
+  An empty one is as if not set. `serve` and `configtest` warn of variables that begin with `HEADSCALE_` and
+  are none of these.
 * **Durations**: `30s`, `1h30m`, `90d`, `1y`.
 * *Not yet* marks what is read and checked, and has no effect in this version; the log says so when it is set.
-* `headscale configtest` says what is wrong, all of it at once, without starting anything.
+* `headscale configtest` says what is wrong, all of it at once, without starting anything; the files that
+  the configuration names are looked at once nothing else is wrong.
 """
 
 

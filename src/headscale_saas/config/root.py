@@ -65,7 +65,7 @@ class Config(Section):
     state_dir: Path = setting(
         Path(),
         "Keys, and the embedded database. Also HEADSCALE_STATE_DIR.",
-        shown=f"`{SYSTEM_STATE_DIR}` for root, else `~/.local/share/headscale-saas`",
+        shown=f"`{SYSTEM_STATE_DIR}` for who may write there, else `~/.local/share/headscale-saas`",
     )
     workers: Annotated[int, Field(ge=1, le=256)] = setting(
         1, "Processes that serve clients; one per core is a good choice."
