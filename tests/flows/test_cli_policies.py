@@ -197,7 +197,7 @@ def test_a_connection_is_explained(cli: CommandLine, database_dsn: str) -> None:
     assert (verdict["missing"], "allowed" in verdict) == ("source", False)
     written = "'alice' is no node, address, user or tag here; a user without a domain is written 'alice@'"
     assert cli.fails("policy explain mac alice:22") == written
-    assert cli.fails("policy explain mac bob@:22") == "'bob@' is no node, address, user or tag here"
+    assert cli.fails("policy explain mac bob@:22") == "'bob@' has no device here"
     assert "the port is missing, as in web:443" in cli.fails("policy explain mac web")
     assert "as in [fd7a:115c:a1e0::2]:443" in cli.fails("policy explain mac fd7a:115c:a1e0::2")
     assert "out of range" in cli.fails("policy explain mac web:70000")

@@ -14,7 +14,7 @@ from typing import TypeVar
 from headscale_saas.actions import presence, repeats
 from headscale_saas.clock import pause
 from headscale_saas.errors import Error, NotFound, Unavailable
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import Reminder, get_logger
 from headscale_saas.store import addresses, audit, changelog, directory, due, logins, nodes
 from headscale_saas.store import settings as settings_row
 from headscale_saas.store.constraints import OF_A_TAILNET
@@ -84,13 +84,17 @@ async def run_once(
 async def run_forever(db: Database, may_judge: Callable[[], bool]) -> None:
     """Rounds until cancelled. A round that fails is logged, and the next one is tried."""
     loop, swept_at, not_before = asyncio.get_running_loop(), float("-inf"), NotBefore()
+    trouble = Reminder()
     while True:
         sweep = loop.time() - swept_at >= SWEEP_SECONDS
         try:
             if await run_once(db, sweep=sweep, judge=may_judge(), not_before=not_before) and sweep:
                 swept_at = loop.time()
+            if trouble.ends():
+                log.warning("upkeep_goes_on")
         except Error as error:
-            log.warning("upkeep_failed", code=error.code, reason=error.message)
+            if trouble.is_due():
+                log.warning("upkeep_failed", code=error.code, reason=error.message)
         except Exception:
             log.exception("upkeep_failed")
         # Processes that started together shall not ask for the lease together for ever.

@@ -2,7 +2,6 @@
 
 import platform
 import secrets
-from importlib.metadata import version as version_of
 
 import click
 from click.shell_completion import get_completion_class
@@ -10,6 +9,7 @@ from click.shell_completion import get_completion_class
 from headscale_saas.cli.commands import Command, Group
 from headscale_saas.cli.session import Session, current_line, with_server
 from headscale_saas.tailcfg.keys import KEY_BYTES, PrivateKey
+from headscale_saas.version import COMPATIBLE, OWN
 
 SHELLS = ("bash", "fish", "zsh")
 
@@ -27,15 +27,14 @@ def serve(workers: int | None, join_line: bool) -> None:
 @click.command("version", cls=Command)
 def version() -> None:
     """Print the version."""
-    number = version_of("headscale-saas")
     runtime = {
         "version": f"python{platform.python_version()}",
         "os": platform.system().lower(),
         "arch": platform.machine(),
     }
     current_line().printer.result(
-        {"version": number, "commit": "", "buildTime": "", "go": runtime, "dirty": False},
-        f"headscale-saas version {number}\nruns on: {' '.join(runtime.values())}",
+        {"version": COMPATIBLE, "commit": "", "buildTime": "", "go": runtime, "dirty": False},
+        f"headscale-saas version {OWN}\nruns on: {' '.join(runtime.values())}",
     )
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,10 @@ from headscale_saas.errors import Invalid
 
 MOST_BYTES = 1 << 20
 PREFIX = "HEADSCALE_"
-OTHER_VARIABLES = (
-    "HEADSCALE_CONFIG", "HEADSCALE_TAILNET", "HEADSCALE_TRACEBACK", "HEADSCALE_SAAS_",
-)  # fmt: skip
-"""Those that are no settings of the server, or begin so."""
+OTHER_VARIABLES = re.compile(
+    r"HEADSCALE_(?:CONFIG$|TAILNET$|TRACEBACK$|SAAS_|SERVICE_(?:HOST|PORT)|PORT$|PORT_\d)"
+)
+"""Those that are no settings of the server; the last ones Kubernetes gives everybody beside a service."""
 PATH_ENDINGS = ("path", "paths", "state_dir", "unix_socket")
 
 
@@ -62,12 +63,11 @@ def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) 
     ]
     warnings = list(translate(leaves))
     unknown = [sentence for name in leaves if (sentence := not_a_setting(name))]
-    unknown += not_variables(environment)
     config, wrong = validated(leaves)
     faults += wrong + rules.faults(config, without=misread(wrong))
     if faults:
         raise ConfigInvalid(file, faults + unknown)
-    warnings += unknown
+    warnings += [*unknown, *not_variables(environment)]
     warnings += [warning for name in leaves if (warning := doubt(name, leaves, config))]
     warnings += [
         f"{name} has no effect yet."
@@ -96,10 +96,18 @@ def read(file: Path) -> dict[Any, Any]:
     except OSError as problem:
         raise ConfigInvalid(file, [f"It cannot be read: {problem.strerror}."]) from None
     except yaml.YAMLError as problem:
-        raise ConfigInvalid(file, [f"It is not YAML: {' '.join(str(problem).split())}."]) from None
+        raise ConfigInvalid(file, [f"It is not YAML: {_words(problem)}."]) from None
     if not isinstance(document or {}, dict):
         raise ConfigInvalid(file, ["It must be a mapping of keys to values."])
     return document or {}
+
+
+def _words(problem: yaml.YAMLError) -> str:
+    """Without the parser's name for the file, and its picture of the place."""
+    if not isinstance(problem, yaml.MarkedYAMLError) or problem.problem_mark is None:
+        return " ".join(str(problem).split())
+    mark = problem.problem_mark
+    return f"{problem.problem or 'unreadable'}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def beside(file: Path, leaves: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +203,7 @@ def not_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """That a variable is none of ours though it looks like one."""
     known = {setting.environment: setting.path for setting in SETTINGS.values()}
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known and not name.startswith(OTHER_VARIABLES):
+        if name.startswith(PREFIX) and name not in known and not OTHER_VARIABLES.match(name):
             meant = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             yield f"The variable {name} is not a setting." + (f" Is {meant[0]} meant?" if meant else "")
 

@@ -48,7 +48,7 @@ class Config(Section):
     )
     grpc_listen_addr: HostPort = setting("", "gRPC for other machines, such as `:50443`. Empty: off.")
     grpc_allow_insecure: bool = setting(False, "gRPC for other machines without TLS.")
-    trusted_proxies: tuple[settings.V4 | settings.V6, ...] = setting(
+    trusted_proxies: tuple[settings.Network, ...] = setting(
         (), "Networks of load balancers whose X-Forwarded-For is believed."
     )
     unix_socket: Path = setting(

@@ -5,7 +5,7 @@ The names are headscale's, so that a headscale config.yaml works unchanged.
 
 import os
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
@@ -28,6 +28,15 @@ def written(network: object) -> object:
     return network
 
 
+def network(text: object) -> object:
+    """Of either kind; with two validators side by side each would complain in its own words."""
+    try:
+        return ip_network(text) if isinstance(text, str) else written(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network like 10.0.0.0/8") from None
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(network)]
 V4 = Annotated[IPv4Network, BeforeValidator(written)]
 V6 = Annotated[IPv6Network, BeforeValidator(written)]
 

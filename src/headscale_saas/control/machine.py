@@ -82,7 +82,15 @@ async def _unknown(request: Request) -> None:
 def _refuse(request: Request, error: Error) -> None:
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 409)
     if (left_out := REFUSALS.left_out(error.code)) is not None:
-        log.info("request_refused", path=request.path, status=status, code=error.code, left_out=left_out)
+        machine = str(request.connection.machine)
+        log.info(
+            "request_refused",
+            path=request.path,
+            status=status,
+            code=error.code,
+            machine=machine,
+            left_out=left_out,
+        )
     _answer(request, status, error.message)
 
 

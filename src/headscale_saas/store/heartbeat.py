@@ -12,7 +12,7 @@ from math import inf
 import psycopg
 from psycopg.sql import SQL
 
-from headscale_saas.observe import get_logger
+from headscale_saas.observe import Reminder, get_logger
 from headscale_saas.tailnet.model import ProcessNumber
 
 BEAT_SECONDS = 2.0
@@ -47,6 +47,7 @@ class Heartbeat:
         self._on_dead = on_dead
         self._steady = Steadiness()
         self._stop = threading.Event()
+        self._trouble = Reminder()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -65,7 +66,8 @@ class Heartbeat:
             try:
                 self._beat_until_failure()
             except psycopg.Error as error:
-                log.warning("heartbeat_failed", error=str(error).strip())
+                if self._trouble.is_due():
+                    log.warning("heartbeat_failed", error=" ".join(str(error).split()))
                 self._stop.wait(BEAT_SECONDS / 2)
 
     def _beat_until_failure(self) -> None:
@@ -73,7 +75,10 @@ class Heartbeat:
             self._dsn, autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
         ) as connection:
             while not self._stop.is_set():
-                if not self._beat(connection):
+                is_alive = self._beat(connection)
+                if self._trouble.ends():
+                    log.warning("heartbeat_goes_on")
+                if not is_alive:
                     self._stop.set()
                     self._on_dead()
                     return

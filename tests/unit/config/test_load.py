@@ -152,6 +152,8 @@ def test_a_misspelt_variable_is_told(home: Path) -> None:
         HEADSCALE_DATABASE_POSTGRES_PASSWD="hush",
         HEADSCALE_NONSENSE="1",
         HEADSCALE_TAILNET="acme",
+        HEADSCALE_SERVICE_HOST="10.96.0.7",
+        HEADSCALE_PORT_8080_TCP_ADDR="10.96.0.7",
         HEADSCALE_CLI_TIMEOUT="5s",
         HEADSCALE_SAAS_TEST_PG_BIN="/usr/bin",
         HOME="/root",
@@ -311,7 +313,12 @@ def test_the_server_may_not_live_below_the_base_domain(home: Path, host: str) ->
         ("dns: {nameservers: {global: [1.1.1.1, dns.example]}}", "global: 'dns.example' is neither"),
         ("dns: {nameservers: {split: {a.b: [http://x]}}}", "split.a.b: 'http://x' is neither"),
         ("- a list", "mapping"),
-        ("a: [", "not YAML"),
+        ("a: [", "It is not YAML: expected the node content, but found '<stream end>', line 1, column 5."),
+        (
+            "trusted_proxies: [10.0.0.1/8]",
+            "trusted_proxies.0: '10.0.0.1/8' is not a network like 10.0.0.0/8.",
+        ),
+        ("trusted_proxies: [8]", "trusted_proxies.0: 8 is not a network like 10.0.0.0/8."),
         ("x" * (1 << 20) + "xx", "larger than 1 MiB"),
     ],
 )

@@ -29,9 +29,11 @@ async def test_a_flood_of_refused_requests_does_not_fill_the_log(monkeypatch: py
     monkeypatch.setattr(machine, "REFUSALS", Ration(20, lambda: 0.0))
     statuses: list[int] = []
     stream: Any = SimpleNamespace(closed=False, respond=lambda status, *_: statuses.append(status))
-    request = cast(Request, SimpleNamespace(method="GET", path="/x", stream=stream))
+    caller = SimpleNamespace(machine="mkey:00")
+    request = cast(Request, SimpleNamespace(method="GET", path="/x", stream=stream, connection=caller))
     serve = Machine({}, {})
     with capture_logs() as lines:
         await asyncio.gather(*(serve(request) for _ in range(1000)))
     assert statuses == [404] * 1000
     assert len(lines) == 20
+    assert lines[0]["machine"] == "mkey:00"

@@ -45,6 +45,8 @@ class Parties:
         # A device may call itself what it likes: that must not hide whom the policy's words mean.
         is_name = selector is None or selector.kind is Kind.HOST
         found = self._by_selector(word, selector) or (self._by_name(word) if is_name else [])
+        if not found and selector is not None and selector.kind in OF_NODES:
+            raise NotFound(f"{word[:200]!r} has no device here", code="no_such_end")
         if not found:
             hint = (
                 f"; a user without a domain is written {word[:200] + '@'!r}" if is_name and selector else ""
