@@ -358,7 +358,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, words: str) -> None:
         """Answers and stops reading into the parser; the socket is closed when the client has read it."""
         self._over = True
-        self._ticket.leave()
+        self._ticket.rest()  # it counts until it has hung up: else who never does could take all files
         self._context.counts.refused_requests += 1
         if self._silence_app():
             self.transport.abort()

@@ -278,6 +278,23 @@ async def test_when_files_run_out_newcomers_are_turned_away_and_counted() -> Non
         await (await dial(opened.port)).close()
 
 
+async def test_who_was_refused_counts_until_it_has_hung_up() -> None:
+    """Else one address could take all files with nonsense."""
+    async with door(limits=Limits(connections=6)) as opened:
+        refused = [await asyncio.open_connection("127.0.0.1", opened.port) for _ in range(4)]
+        for reader, writer in refused:
+            writer.write(b"nonsense\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n"))[9:12] == b"400"
+        refused.append(await asyncio.open_connection("127.0.0.1", opened.port))
+        with contextlib.suppress(ConnectionResetError):
+            assert await refused[-1][0].read() == b""
+        assert opened.edge.counts.turned_away == 1
+        await (await dial(opened.port, origin="127.0.0.2")).close()
+        for _, writer in refused:
+            await hang_up(writer)
+        await until(lambda: not opened.edge._context.gate._here)
+
+
 async def test_a_machine_we_know_does_not_wait_behind_strangers() -> None:
     """All come from one address, and the strangers came first."""
     known = hear(
