@@ -130,6 +130,11 @@ class EdgeProtocol(HttpToolsProtocol):
             elif self._in_head:
                 self._ticket.rest()  # while the rest is under way
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Who has asked again and waits in the line is not idle."""
+        if self._held is None:
+            super().timeout_keep_alive_handler()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.sweep.discard(self)
         self._ticket.leave()
@@ -239,6 +244,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._is_lost or self.transport.is_closing():
             return
         self.transport.resume_reading()
+        self._unset_keepalive_if_required()  # an earlier request may have been answered in the meantime
         if held:
             self._work_on(held)
 

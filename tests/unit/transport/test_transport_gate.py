@@ -5,6 +5,7 @@ import contextlib
 import resource
 from collections.abc import Callable, Hashable
 from functools import partial
+from typing import Any
 
 import pytest
 from noise_client import (
@@ -230,6 +231,40 @@ async def test_the_time_for_a_header_goes_on_after_the_wait() -> None:
         assert await reader.read() == b""  # it never finished
         await hang_up(writer)
         await client.close()
+
+
+@pytest.mark.parametrize(("waiting", "working"), [(1.2, 0.0), (0.0, 1.2)])
+async def test_a_wait_in_the_line_is_no_idleness(waiting: float, working: float) -> None:
+    """Though an earlier request of the connection is answered during the wait."""
+    answers = [asyncio.Event(), asyncio.Event()]
+    asked: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        await answers[len(asked) - 1].wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with door(app=app, limits=Limits(before_handshake=1, keep_alive_seconds=1)) as opened:
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        writer.write(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: asked == ["/1"])
+        held = Held(opened)
+        first = asyncio.create_task(dial(opened.port))
+        await until(lambda: bool(held.work))
+        writer.write(b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: opened.edge.waiting == 1)
+        answers[0].set()
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(waiting)
+        assert opened.edge.waiting == 1
+        held.let_go()
+        await until(lambda: asked == ["/1", "/2"])
+        await asyncio.sleep(working)
+        answers[1].set()
+        assert (await reader.readuntil(b"\r\n"))[9:12] == b"204"
+        await hang_up(writer)
+        await (await first).close()
 
 
 async def test_those_who_leave_while_they_wait_leave_no_trace() -> None:
