@@ -15,12 +15,15 @@ T = TypeVar("T")
 
 
 def origin_of(address: str) -> str:
-    """What counts as one origin: a whole /64 of IPv6, since whoever has one address there has them all."""
+    """What counts as one origin: a whole /64 of IPv6, since whoever has one address there has them all.
+
+    Not of the /64 in which a listener for both shows all of IPv4.
+    """
     try:
-        number = int(IPv6Address(address))
+        ip = IPv6Address(address)
     except ValueError:
         return address
-    return str(IPv6Network((number >> 64 << 64, 64)))
+    return str(ip.ipv4_mapped or IPv6Network((int(ip) >> 64 << 64, 64)))
 
 
 def too_busy() -> Unavailable:
