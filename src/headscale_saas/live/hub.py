@@ -29,8 +29,9 @@ SINGLES_IN_A_ROW = 32
 # Some 20 us each: a step stays well below a slice, and is not mostly taking turns.
 SESSIONS_IN_A_STEP = 8
 
-TAILNETS_IN_A_STEP = 32
-"""To look which sessions of a small tailnet are due for a keep-alive is cheaper than a turn."""
+LOOKS_FOR_A_MESSAGE = 4
+"""To look who of a small tailnet is due for a keep-alive is so much cheaper than to send one."""
+LOOKS_IN_A_STEP = LOOKS_FOR_A_MESSAGE * SESSIONS_IN_A_STEP
 
 LONG_NEWS = 64
 """So many nodes take some 3 ms to describe to a class, and more are described in steps."""
@@ -129,19 +130,25 @@ class Hub:
             self._queue.submit("keep-alive", self._due_keep_alives())
 
     def _due_keep_alives(self) -> Iterator[None]:
+        done = 0
+        for looks in self._keep_alives():
+            done += looks
+            if done >= LOOKS_IN_A_STEP:
+                done = 0
+                yield
+
+    def _keep_alives(self) -> Iterator[int]:
+        """Sends what is due; yields what each bit of work cost, in looks."""
         now = self._clock.monotonic()
-        for place, tailnet in enumerate(list(self._tailnets.values()), 1):
+        for tailnet in list(self._tailnets.values()):
             tailnet.forget_books(now)
-            due = [session for session in tailnet.sessions.values() if session.deadline <= now]
-            for count, session in enumerate(due, 1):
+            for session in [session for session in tailnet.sessions.values() if session.deadline <= now]:
                 message = session.tick(now, tailnet.jitter())
                 if message is not None:
                     session.stream.write(pack_one(message, compressed=session.compressed))
                     self.sent["keepalive"] += 1
-                if count % SESSIONS_IN_A_STEP == 0:
-                    yield
-            if place % TAILNETS_IN_A_STEP == 0:
-                yield
+                yield LOOKS_FOR_A_MESSAGE
+            yield 1
 
     def _part(self, tailnet: TailnetId, session: MapSession) -> None:
         """Forgets a session whose stream ended, or whose place a newer one takes."""
