@@ -141,6 +141,7 @@ class EdgeProtocol(HttpToolsProtocol):
         for cycle, _ in self.pipeline or ():
             self._give_body(cycle)
         self._over = self._is_lost = True
+        self._silence_app()  # all that it answers: uvicorn knows of the newest request only
         super().connection_lost(exc)
 
     def check(self, now: float) -> None:

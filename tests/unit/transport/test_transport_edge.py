@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from noise_client import Door, door, hang_up
 from test_transport_attacks import exchange
+from tests.waiting import until
 
 from headscale_saas.transport.addresses import Proxies, source
 from headscale_saas.transport.limits import Limits
@@ -123,6 +125,30 @@ async def test_t16_compressed_requests_are_refused() -> None:
     async with door() as opened:
         answer = await ask(opened, P + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n", b"x")
         assert answer.startswith(b"HTTP/1.1 415 ")
+
+
+async def test_who_leaves_before_the_answers_writes_nothing_into_our_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    goes, asked = asyncio.Event(), 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            await goes.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with door(app=app) as opened:
+        _, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        await until(lambda: asked == 2)
+        await hang_up(writer)
+        await until(lambda: not opened.edge._sweep.members)
+        goes.set()
+        await until(lambda: not opened.edge._context.state.tasks)
+    assert not caplog.records
 
 
 async def test_pipelining_has_a_limit() -> None:
