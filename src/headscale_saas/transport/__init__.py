@@ -19,6 +19,7 @@ bodies      memory of request bodies until their handlers have finished, by orig
 limits      every size, time and count
 addresses   trusted proxies, origins
 tls         what we offer where we encrypt ourselves, and the name a client asked for
+hellos      accepting and counting those that are in the midst of their TLS handshake
 
 The seam. `control` gives the edge one `Handler = Callable[[Request], Awaitable[None]]`. It is called as a
 task of its own when the whole body is there; it answers through `request.stream` and returns. If the client

@@ -50,6 +50,14 @@ class Context:
     loop: asyncio.AbstractEventLoop
     dated: int = 0
 
+    def arrive(self, address: str) -> Ticket | None:
+        """None: it is turned away, since the process has hardly any files left."""
+        if self.proxies.trusts(address):
+            return Ticket(None, "")
+        ticket = self.gate.arrive(source(address))
+        self.counts.turned_away += ticket is None
+        return ticket
+
     def refresh_date(self) -> None:
         """The `Date` header of ordinary answers, once a second."""
         now = int(time.time())
@@ -67,14 +75,18 @@ class _Refusal(Exception):
 
 
 class EdgeProtocol(HttpToolsProtocol):
-    """One connection, until it ends or leaves HTTP. Deadlines come from the sweep."""
+    """One connection, until it ends or leaves HTTP. Deadlines come from the sweep.
 
-    def __init__(self, context: Context) -> None:
+    `ticket` is given to who was counted when it was accepted.
+    """
+
+    def __init__(self, context: Context, ticket: Ticket | None = None) -> None:
         super().__init__(context.config, context.state, {}, context.loop)
         self.access_log = False
         self.check_at = NEVER
         self._context = context
-        self._ticket = Ticket(None, "")
+        self._is_counted = ticket is not None
+        self._ticket = ticket or Ticket(None, "")
         self._time_left = 0.0
         self._acceptor: asyncio.Protocol | None = None
         self._refusal: _Refusal | None = None
@@ -92,9 +104,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         self._context.counts.connections += 1
-        address = self.client[0] if self.client else ""
-        if not self._context.proxies.trusts(address):
-            ticket = self._context.gate.arrive(source(address))
+        if not self._is_counted:
+            ticket = self._context.arrive(self.client[0] if self.client else "")
             if ticket is None:
                 self._turn_away()
                 return
@@ -214,9 +225,7 @@ class EdgeProtocol(HttpToolsProtocol):
     # Behind the gate
 
     def _turn_away(self) -> None:
-        """The process has hardly any files left."""
         self._over = True
-        self._context.counts.turned_away += 1
         self.transport.abort()
 
     def _wait_with(self, data: bytes) -> None:

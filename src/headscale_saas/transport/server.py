@@ -18,7 +18,8 @@ from headscale_saas.transport.bodies import Bodies
 from headscale_saas.transport.connection import Counts, Host
 from headscale_saas.transport.edge import Context, EdgeProtocol
 from headscale_saas.transport.fair import FairQueue
-from headscale_saas.transport.gate import Gate
+from headscale_saas.transport.gate import Gate, Ticket
+from headscale_saas.transport.hellos import Hellos
 from headscale_saas.transport.limits import Limits
 from headscale_saas.transport.streams import Handler, LaneOf, Surroundings
 from headscale_saas.transport.sweep import Sweep
@@ -65,6 +66,7 @@ class Edge:
         self._sweep = Sweep(self._loop, self._limits.sweep_seconds)
         self._host = self._make_host(control, keys, work, lane_of)
         self._context = self._make_context(app, Proxies(trusted_proxies), upgrades or {})
+        self._hellos = Hellos(tls, self._limits, self._context.arrive, self._greeted) if tls else None
 
     @property
     def counts(self) -> Counts:
@@ -93,12 +95,13 @@ class Edge:
         """Listens on bound sockets."""
         for listener in sockets:
             set_options(listener, self._limits)
+            if self._hellos is not None:
+                self._hellos.listen(listener, _BACKLOG)
+                continue
             # libuv accepts one connection in a turn of the loop, from each descriptor it watches.
             copies = [listener.dup() for _ in range(self._limits.accepts_per_turn - 1)]
             for sock in (listener, *copies):
-                server = await self._loop.create_server(
-                    self._protocol, sock=sock, backlog=_BACKLOG, **self._tls_options()
-                )
+                server = await self._loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG)
                 self._servers.append(server)
 
     async def adopt(self, connected: socket.socket, first: bytes = b"") -> None:
@@ -121,8 +124,10 @@ class Edge:
         await self.stop()
 
     async def stop(self) -> None:
-        """At once. Who was in the middle of a TLS handshake comes late, and is closed then."""
+        """At once. Who was adopted and is in the middle of a TLS handshake comes late, and is closed then."""
         self._stop_accepting()
+        if self._hellos is not None:
+            await self._hellos.stop()
         await asyncio.sleep(0)  # the loop tells us one turn later of a connection that it has accepted
         self._close_all()
         while self._sweep.members:
@@ -142,12 +147,18 @@ class Edge:
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
+        if self._hellos is not None:
+            self._hellos.stop_accepting()
 
     def _free(self) -> int:
-        return self._limits.connections - len(self._sweep.members)
+        greeting = 0 if self._hellos is None else len(self._hellos)
+        return self._limits.connections - len(self._sweep.members) - greeting
 
     def _protocol(self) -> EdgeProtocol:
         return EdgeProtocol(self._context)
+
+    def _greeted(self, ticket: Ticket) -> EdgeProtocol:
+        return EdgeProtocol(self._context, ticket)
 
     def _tls_options(self) -> dict[str, Any]:
         if self._tls is None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from noise_client import Door, door, hang_up, initiation
 from test_transport_websocket import tls_contexts
+from tests.waiting import until
 
+from headscale_saas.transport.limits import Limits
 from headscale_saas.transport.tls import is_meant, server_context
 
 OURS = "control.example"
@@ -66,6 +68,34 @@ async def test_a_trusted_proxy_may_ask_for_any_name_when_it_encrypts_anew(tmp_pa
     async with encrypted(tmp_path, trusted_proxies=["127.0.0.1"]) as (opened, client):
         lines = b"GET / HTTP/1.1", b"Host: acme.example"
         assert await status(opened.port, client, OURS, *lines) == b"200"
+
+
+async def test_who_does_not_begin_its_handshake_counts_all_the_same(tmp_path: Path) -> None:
+    """Each has a file. Else one address could take all of them by saying nothing."""
+    limits = Limits(connections=6, tls_handshake_seconds=0.5)
+    async with encrypted(tmp_path, limits=limits) as (opened, client):
+        silent = [await asyncio.open_connection("127.0.0.1", opened.port) for _ in range(20)]
+        await until(lambda: opened.edge.counts.turned_away == 16)
+        assert opened.edge._context.gate._here == {"127.0.0.1": 4}
+        other = {"local_addr": ("127.0.0.2", 0), "ssl": client, "server_hostname": OURS}
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port, **other)
+        writer.write(b"GET / HTTP/1.1\r\nHost: control.example\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n"))[9:12] == b"200"
+        await hang_up(writer)
+        await until(lambda: not opened.edge._context.gate._here)
+        for _, writer in silent:
+            await hang_up(writer)
+        assert await status(opened.port, client, OURS, b"GET / HTTP/1.1", b"Host: control.example") == b"200"
+
+
+async def test_the_end_waits_for_nobody_who_does_not_begin_its_handshake(tmp_path: Path) -> None:
+    async with encrypted(tmp_path) as (opened, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        await until(lambda: bool(opened.edge._context.gate._here))
+        await asyncio.wait_for(opened.edge.stop(), 2)
+        assert await reader.read() == b""
+        assert not opened.edge._context.gate._here
+        await hang_up(writer)
 
 
 def test_hosts_with_and_without_ports() -> None:
