@@ -20,7 +20,8 @@ from headscale_saas.tailnet.model import NodeId, ProcessNumber, TailnetId
 BATCH_SECONDS = 0.005
 REPORTS_AT_ONCE = 4
 """Tailnets that are reported at the same time. The others gather what comes meanwhile: where a thousand
-tailnets come back, each is reported once or twice then and not once for each of its nodes."""
+tailnets come back, each is reported once or twice then and not once for each of its nodes. With a
+millisecond to the database they are still some 800 a second."""
 PLACE_SECONDS = 0.25
 """After this a report counts no more: a tailnet whose lane is long takes nobody's place."""
 RETRY_SECONDS = 1.0

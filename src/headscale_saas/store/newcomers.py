@@ -49,6 +49,10 @@ class Question(msgspec.Struct, frozen=True, eq=False):
     prefix: str | None
     answer: asyncio.Future[Whereabouts]
 
+    def reply(self, answer: Whereabouts) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
     def fail(self, problem: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(problem)
@@ -69,7 +73,7 @@ class Newcomers:
         after 10 s of waiting. Never to be asked inside a transaction."""
         question = Question(key, before, prefix, asyncio.get_running_loop().create_future())
         self._waiting.append(origin_of(origin), question)
-        if self._task is None:
+        if self._task is None or self._task.done():  # one that is cancelled at once ends without a word
             self._task = asyncio.create_task(self._run(), name="newcomers")
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -106,7 +110,9 @@ class Newcomers:
             return
         try:
             async with self._directory() as tx:
-                answers = await _look(tx, batch)
+                # Nothing is written, so nobody waits for the commit, or hears that it failed.
+                for question, answer in zip(batch, await _look(tx, batch), strict=True):
+                    question.reply(answer)
         except Exception as problem:
             for question in batch:
                 question.fail(copy_of(problem))
@@ -114,10 +120,6 @@ class Newcomers:
             for question in batch:
                 question.fail(Unavailable("the server stops"))
             raise
-        else:
-            for question, answer in zip(batch, answers, strict=True):
-                if not question.answer.done():
-                    question.answer.set_result(answer)
 
 
 async def _look(tx: DirectoryTx, batch: Sequence[Question]) -> list[Whereabouts]:
