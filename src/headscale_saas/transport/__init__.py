@@ -1,6 +1,7 @@
 """Sockets, TLS, the HTTP/1.1 edge, and HTTP/2 inside Noise.
 
 edge        one listener for everything: ordinary requests go to an ASGI app, upgrades leave HTTP
+heads       what is wrong with a header block
 server      the edge on bound sockets: start, adopt, drain
 upgrades    `/ts2021` by POST and by WebSocket; the form of any other path that leaves HTTP (a relay)
 websocket   a transport that carries the Noise bytes in binary messages

@@ -17,6 +17,7 @@ from headscale_saas.transport.addresses import Proxies, source
 from headscale_saas.transport.bodies import Bodies, Share
 from headscale_saas.transport.connection import Counts
 from headscale_saas.transport.gate import Gate, Ticket
+from headscale_saas.transport.heads import Head, Refusal, joined, judge
 from headscale_saas.transport.limits import Limits
 from headscale_saas.transport.sweep import NEVER, Sweep
 from headscale_saas.transport.tls import is_meant, name_asked_for
@@ -30,7 +31,6 @@ _REASONS = {
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
-_SINGLE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"content-encoding")
 
 
 @dataclass(slots=True)
@@ -66,14 +66,6 @@ class Context:
             self.state.default_headers = [(b"date", formatdate(now, usegmt=True).encode())]
 
 
-class _Refusal(Exception):
-    """Leaves the parser's callback; `status` is what the client is told."""
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
-
-
 class EdgeProtocol(HttpToolsProtocol):
     """One connection, until it ends or leaves HTTP. Deadlines come from the sweep.
 
@@ -89,7 +81,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._ticket = ticket or Ticket(None, "")
         self._time_left = 0.0
         self._acceptor: asyncio.Protocol | None = None
-        self._refusal: _Refusal | None = None
+        self._refusal: Refusal | None = None
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
@@ -266,20 +258,12 @@ class EdgeProtocol(HttpToolsProtocol):
     # Judging a header block
 
     def _check_head(self) -> None:
-        """Refuses what two parsers in a row could read in two ways (RFC 9112, 3.2 and 6.3)."""
         self.check_at = NEVER
-        names = [name for name, _ in self.headers]
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self._context.limits.header_bytes:
-            self._fail(431, "header block too long")
-        if any(names.count(name) > 1 for name in _SINGLE):
-            self._fail(400, "a header field that may come once comes twice")
-        if not self.url.startswith(b"/"):
-            self._fail(400, "only origin-form request targets")
-        fields = dict(self.headers)
-        if b"host" not in fields and self.parser.get_http_version() == "1.1":
-            self._fail(400, "missing Host")
-        self._check_body_fields(fields)
+        try:
+            judge(Head(self.url, self.headers, self.parser.get_http_version()), self._context.limits)
+        except Refusal as refusal:
+            self._refusal = refusal
+            raise
         if len(self.pipeline) >= self._context.limits.pipelined_requests:
             self._fail(400, "too many pipelined requests")
 
@@ -291,21 +275,6 @@ class EdgeProtocol(HttpToolsProtocol):
         host = dict(self.headers).get(b"host")
         if host is not None and not is_meant(asked, host.decode("latin-1")):
             self._fail(421, "this connection was opened for another host")
-
-    def _check_body_fields(self, fields: dict[bytes, bytes]) -> None:
-        length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
-        if length is not None and coding is not None:
-            self._fail(400, "both Content-Length and Transfer-Encoding")
-        if coding is not None and coding.lower() != b"chunked":
-            self._fail(400, "unknown Transfer-Encoding")
-        if coding is not None and self.parser.get_http_version() != "1.1":
-            self._fail(400, "Transfer-Encoding needs HTTP/1.1")
-        if length is not None and not (length.isdigit() and len(length) < 19):
-            self._fail(400, "Content-Length is not a number")
-        if length is not None and int(length) > self._context.limits.body_bytes:
-            self._fail(413, "body too long")
-        if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-            self._fail(415, "request bodies are not decompressed")
 
     def _believe_proxy(self) -> str:
         """Who the client is; what a trusted proxy says is put into the app's scope as well."""
@@ -323,16 +292,13 @@ class EdgeProtocol(HttpToolsProtocol):
         return peer
 
     def _fail(self, status: int, words: str) -> None:
-        self._refusal = _Refusal(status, words)
+        self._refusal = Refusal(status, words)
         raise self._refusal
 
     # Leaving HTTP
 
     def _accept(self, acceptor: Acceptor, peer: str, path: str, query: str) -> None:
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in self.headers:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        headers = joined(self.headers)
         if headers.get("content-length", "0").strip("0") or "transfer-encoding" in headers:
             self._fail(400, "an upgrade has no body")
         if self.cycle is not None and not self.cycle.response_complete:
