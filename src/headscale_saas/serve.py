@@ -181,7 +181,7 @@ class Worker:
         self._follower.hear(rung.versions)
         self._takeovers.look_at(rung.sessions)
         if rung.deaf:
-            self._follower.ring(self._cache.tailnets)
+            self._follower.ring_all()
             self._takeovers.look_at_all()
         if rung.logins or rung.deaf:
             self._logins_moved.set()

@@ -3,7 +3,9 @@ tailnet is alone with its trouble."""
 
 import asyncio
 import sys
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.service import TESTER, Home, House, service
@@ -12,12 +14,15 @@ from tests.waiting import until
 from headscale_saas.actions import logins, nodes
 from headscale_saas.actions.approvals import policy_of
 from headscale_saas.errors import Refused
+from headscale_saas.live import follower
 from headscale_saas.live.cache import Cache
 from headscale_saas.live.follower import IDLE_SECONDS
+from headscale_saas.serve import Worker
 from headscale_saas.store.feed import Doorbell
+from headscale_saas.store.transactions import FeedTx
 from headscale_saas.swarm.client import Client
 from headscale_saas.swarm.replies import UnexpectedStatus
-from headscale_saas.tailnet.model import TailnetId
+from headscale_saas.tailnet.model import NodeId, TailnetId
 
 UNREADABLE = {
     "a node": "update nodes set hostinfo = '{\"Hostname\": 7}' where tailnet_id = $1",
@@ -55,6 +60,51 @@ async def test_snapshots_dropped_by_a_failover_come_back_for_those_who_are_conne
             await nodes.rename_node(house.tool, TESTER, acme.id, alice.netmap.node.id, "after-the-failover")
             await house.settled(acme, alice, bob)
             assert alice.inbox.full_netmaps == 1, "the stream stayed open"
+
+
+@pytest.mark.parametrize("by", ["the worker", "another process"])
+async def test_what_changes_while_a_tailnet_is_first_read_is_not_missed(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Without the safety poll, which would find it a moment later."""
+    monkeypatch.setattr(follower, "POLL_SECONDS", 3600.0)
+    has_read, may_go_on = asyncio.Event(), asyncio.Event()
+    read = Cache._read
+
+    async def slowly(cache: Cache, feed: FeedTx, tailnets: Collection[TailnetId]) -> Any:
+        result = await read(cache, feed, tailnets)
+        has_read.set()
+        await may_go_on.wait()
+        return result
+
+    monkeypatch.setattr(Cache, "_read", slowly)
+    async with service(database_dsn, workers=2) as house:
+        acme, (worker, other) = await house.tailnet("acme"), [running.worker for running in house.workers]
+        await until(lambda: worker._listener.is_listening)
+        heard = asyncio.Event()
+        note_heard(worker, heard, by)
+        async with house.client(acme, 0) as alice:
+            joining = asyncio.create_task(alice.join(acme.key))
+            await has_read.wait()
+            writer = worker if by == "the worker" else other
+            await nodes.rename_node(writer._database, TESTER, acme.id, NodeId(1), "renamed-meanwhile")
+            await heard.wait()
+            assert acme.id in worker._follower._due, "else only luck (a later change) would tell"
+            may_go_on.set()
+            await joining
+            await house.settled(acme, alice)
+
+
+def note_heard(worker: Worker, heard: asyncio.Event, by: str) -> None:
+    """Sets the event when the worker's follower is told of the change of one, or of another process."""
+    name = "ring" if by == "the worker" else "hear"
+    tell = getattr(worker._follower, name)
+
+    def told(tailnets: Any) -> None:
+        tell(tailnets)
+        heard.set()
+
+    setattr(worker._follower, name, told)
 
 
 async def test_a_tailnet_that_nobody_is_connected_to_is_forgotten(database_dsn: str) -> None:

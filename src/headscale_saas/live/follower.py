@@ -63,16 +63,25 @@ class Follower:
         cache.compiling.ready = lambda tailnet: self._want([tailnet])
 
     def ring(self, tailnets: Iterable[TailnetId]) -> None:
-        """Says that these may have moved. Those not cached here are nobody's business here."""
-        self._want(tailnet for tailnet in tailnets if tailnet in self._cache.tailnets)
+        """Says that these may have moved. Others than ours are skipped."""
+        self._want(tailnet for tailnet in tailnets if self._has_business(tailnet))
+
+    def ring_all(self) -> None:
+        """After a time of deafness: any of ours may have moved."""
+        self._want({*self._cache.tailnets, *self._waiting})
 
     def hear(self, versions: Mapping[TailnetId, Version]) -> None:
         """A doorbell: these tailnets have these versions. Ours comes back to us when we are there already."""
         self._want(
             tailnet
             for tailnet, version in versions.items()
-            if (snapshot := self._cache.get(tailnet)) is not None and snapshot.version < version
+            if self._has_business(tailnet)
+            and ((snapshot := self._cache.get(tailnet)) is None or snapshot.version < version)
         )
+
+    def _has_business(self, tailnet: TailnetId) -> bool:
+        """One that somebody waits for is being read: what rings now may have come too late for that."""
+        return tailnet in self._cache.tailnets or tailnet in self._waiting
 
     async def at_least(self, tailnet: TailnetId, version: Version) -> Snapshot:
         """The snapshot of a tailnet, not older than `version`. Raises NotFound, Unavailable."""
