@@ -81,11 +81,10 @@ async def test_what_changes_while_a_tailnet_is_first_read_is_not_missed(
     async with service(database_dsn, workers=2) as house:
         acme, (worker, other) = await house.tailnet("acme"), [running.worker for running in house.workers]
         await until(lambda: worker._listener.is_listening)
-        heard = asyncio.Event()
-        note_heard(worker, heard, by)
         async with house.client(acme, 0) as alice:
             joining = asyncio.create_task(alice.join(acme.key))
             await has_read.wait()
+            heard = note_heard(worker, acme, by)
             writer = worker if by == "the worker" else other
             await nodes.rename_node(writer._database, TESTER, acme.id, NodeId(1), "renamed-meanwhile")
             await heard.wait()
@@ -95,16 +94,19 @@ async def test_what_changes_while_a_tailnet_is_first_read_is_not_missed(
             await house.settled(acme, alice)
 
 
-def note_heard(worker: Worker, heard: asyncio.Event, by: str) -> None:
-    """Sets the event when the worker's follower is told of the change of one, or of another process."""
+def note_heard(worker: Worker, home: Home, by: str) -> asyncio.Event:
+    """Set when the worker's follower is told of a change of its own, or of another process's."""
+    heard = asyncio.Event()
     name = "ring" if by == "the worker" else "hear"
     tell = getattr(worker._follower, name)
 
     def told(tailnets: Any) -> None:
         tell(tailnets)
-        heard.set()
+        if home.id in tailnets:
+            heard.set()
 
     setattr(worker._follower, name, told)
+    return heard
 
 
 async def test_a_tailnet_that_nobody_is_connected_to_is_forgotten(database_dsn: str) -> None:
